@@ -1,0 +1,2 @@
+//! Segue, an audio CDN in one binary.
+fn main() {}

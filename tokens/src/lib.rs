@@ -1,0 +1,1 @@
+//! Common Access Tokens: mint, verify, keysets.

@@ -1,0 +1,1 @@
+//! Audio files in, CMAF renditions and track.json out.
