@@ -1,8 +1,26 @@
 //! Tracks as players see them: the domain types of a packaged track and pure renderers of
 //! HLS, DASH and JSON.
 //!
-//! Nothing here does I/O or reads a clock: a plain snapshot goes in, text comes out.
+//! Nothing here does I/O or reads a clock: a plain snapshot goes in, text comes out. Every time in
+//! a manifest is a presentation time: the edit list in each rendition removes the encoder's
+//! priming, so zero is the first valid sample and no manifest shifts it a second time.
 
+mod bandwidth;
+pub mod dash;
+mod escape;
+mod filter;
+pub mod hls;
+mod json;
+mod ladder;
+mod layout;
+mod lookup;
+mod timeline;
 mod track;
 
+pub use filter::{BadCodec, CodecFilter};
+pub use json::JsonError;
+pub use ladder::Family;
+pub use layout::{Addressing, BadAddressing, Layout};
+pub use lookup::Part;
+pub use timeline::Presented;
 pub use track::*;

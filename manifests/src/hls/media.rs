@@ -1,0 +1,80 @@
+//! Media playlists: the segments of one rendition, of one track or of several in a row.
+
+use std::fmt::Write as _;
+
+use super::{Item, VERSION};
+use crate::{
+    Addressing, Layout, Presented, bandwidth::target_duration_s, escape::line,
+    timeline::decimal_seconds,
+};
+
+/// Renders a VOD media playlist. Tracks after the first start with a discontinuity and an
+/// initialisation section of their own (RFC 8216 §4.3.2.3, §4.3.2.5); their first segments carry
+/// the title where there are several.
+pub fn media(items: &[Item<'_>], layout: &Layout<'_>) -> String {
+    let durations = items.iter().flat_map(|i| {
+        i.rendition
+            .presented()
+            .map(|s| s.duration_us(i.rendition.timescale))
+    });
+    let mut out = String::with_capacity(256 + items.len() * 64 * 128);
+    let _ = write!(
+        out,
+        "#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:0\n\
+         #EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-INDEPENDENT-SEGMENTS\n",
+        target_duration_s(durations)
+    );
+    for (i, item) in items.iter().enumerate() {
+        if i > 0 {
+            out.push_str("#EXT-X-DISCONTINUITY\n");
+        }
+        track(&mut out, item, layout, items.len() > 1);
+    }
+    out.push_str("#EXT-X-ENDLIST\n");
+    out
+}
+
+fn track(out: &mut String, item: &Item<'_>, layout: &Layout<'_>, titled: bool) {
+    let Item { track, rendition } = *item;
+    let packed = layout.packed(track, rendition);
+    let _ = match layout.addressing {
+        Addressing::Ranges => writeln!(
+            out,
+            "#EXT-X-MAP:URI=\"{packed}\",BYTERANGE=\"{}@{}\"",
+            rendition.init.len, rendition.init.start
+        ),
+        Addressing::Segments => {
+            writeln!(out, "#EXT-X-MAP:URI=\"{}\"", layout.init(track, rendition))
+        }
+    };
+    for segment in rendition.presented() {
+        let Presented { number, bytes, .. } = segment;
+        let seconds = decimal_seconds(segment.duration_us(rendition.timescale));
+        let title = if titled && number == 1 {
+            title(item)
+        } else {
+            String::new()
+        };
+        let _ = writeln!(out, "#EXTINF:{seconds},{title}");
+        let _ = match layout.addressing {
+            Addressing::Ranges => {
+                writeln!(
+                    out,
+                    "#EXT-X-BYTERANGE:{}@{}\n{packed}",
+                    bytes.len, bytes.start
+                )
+            }
+            Addressing::Segments => {
+                writeln!(out, "{}", layout.segment(track, rendition, number))
+            }
+        };
+    }
+}
+
+fn title(item: &Item<'_>) -> String {
+    let tags = &item.track.tags;
+    match &tags.artist {
+        Some(artist) => line(&format!("{artist} - {}", tags.title)),
+        None => line(&tags.title),
+    }
+}

@@ -1,0 +1,24 @@
+//! HTTP Live Streaming: multivariant and media playlists (RFC 8216 and its successor draft).
+//!
+//! Sound alone needs no `EXT-X-MEDIA` groups: each rendition is a variant of its own, with the one
+//! codec it uses, which every player can filter and switch on.
+
+mod media;
+mod multivariant;
+
+pub use media::media;
+pub use multivariant::multivariant;
+
+use crate::{Rendition, Track};
+
+/// `EXT-X-VERSION`: 6 is the lowest that has `EXT-X-MAP` for sound (RFC 8216 §7).
+const VERSION: u32 = 6;
+
+/// One track of a media playlist, in the rendition to play it in.
+#[derive(Clone, Copy, Debug)]
+pub struct Item<'a> {
+    /// The track.
+    pub track: &'a Track,
+    /// One of its renditions.
+    pub rendition: &'a Rendition,
+}

@@ -1,0 +1,113 @@
+//! Multivariant playlists: the ladder of a track, or the one that several tracks share.
+
+use std::{collections::BTreeSet, fmt::Write as _};
+
+use super::VERSION;
+use crate::{
+    CodecFilter, Family, Layout, R128, Rendition, Ticks, Track, bandwidth::rate, escape::quoted,
+    ladder::offered, timeline::micros,
+};
+
+/// Prefix of the `DATA-ID`s of our session data.
+const DATA: &str = "audio.segue";
+
+/// Renders the multivariant playlist over `tracks` in a row, usually one. AAC comes first, within
+/// a family the rendition to start on; each is a variant with its peak and average rate. Several
+/// tracks share a ladder: the rungs of the first, as far as each track has that family.
+///
+/// `None` where no rendition passes the filter or there are no tracks.
+pub fn multivariant(tracks: &[&Track], filter: CodecFilter, layout: &Layout<'_>) -> Option<String> {
+    let mut out = format!("#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-INDEPENDENT-SEGMENTS\n");
+    if let [track] = tracks {
+        session_data(&mut out, track);
+    }
+    let mut any = false;
+    for rung in shared_ladder(tracks) {
+        let Some(played) = played(tracks, rung) else {
+            continue;
+        };
+        if !played.iter().all(|r| filter.admits(r)) {
+            continue;
+        }
+        any = true;
+        stream_inf(&mut out, &played);
+        let _ = write!(
+            out,
+            ",STABLE-VARIANT-ID=\"{}\"\n{}\n",
+            rung.id,
+            layout.media_playlist(&rung.id)
+        );
+    }
+    any.then_some(out)
+}
+
+/// The rungs to offer, in order: those of the first track.
+fn shared_ladder<'a>(tracks: &[&'a Track]) -> Vec<&'a Rendition> {
+    let Some(first) = tracks.first() else {
+        return Vec::new();
+    };
+    Family::ALL
+        .iter()
+        .flat_map(|&family| offered(first, family))
+        .collect()
+}
+
+/// What each track plays for a rung; `None` where one has nothing of that family.
+fn played<'a>(tracks: &[&'a Track], rung: &Rendition) -> Option<Vec<&'a Rendition>> {
+    tracks
+        .iter()
+        .map(|t| t.nearest(&rung.id, rung.codec.family(), rung.average.0))
+        .collect()
+}
+
+fn stream_inf(out: &mut String, played: &[&Rendition]) {
+    let codecs: BTreeSet<&str> = played.iter().map(|r| r.codec.rfc6381()).collect();
+    let codecs = codecs.into_iter().collect::<Vec<_>>().join(",");
+    let peak = played
+        .iter()
+        .map(|r| r.bandwidth().peak.0)
+        .max()
+        .unwrap_or(0);
+    let bytes = |r: &Rendition| r.presented().map(|s| s.bytes.len).sum::<u64>();
+    let total_bytes = played.iter().map(|r| bytes(r)).sum();
+    let total_us = played
+        .iter()
+        .map(|r| micros(Ticks(r.valid.0), r.timescale))
+        .sum();
+    let average = rate(total_bytes, total_us).0;
+    let _ = write!(
+        out,
+        "#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={average},CODECS=\"{codecs}\""
+    );
+}
+
+/// Title, artist and loudness: what a player without `track.json` can read (RFC 8216 §4.3.4.4).
+fn session_data(out: &mut String, track: &Track) {
+    let mut put = |name: &str, value: &str| {
+        let value = quoted(value);
+        let _ = writeln!(
+            out,
+            "#EXT-X-SESSION-DATA:DATA-ID=\"{DATA}.{name}\",VALUE=\"{value}\""
+        );
+    };
+    put("title", &track.tags.title);
+    if let Some(artist) = &track.tags.artist {
+        put("artist", artist);
+    }
+    let mut loudness = |scope: &str, figures: &R128| {
+        let all = [
+            ("integrated-lufs", figures.integrated_lufs),
+            ("range-lu", figures.range_lu),
+            ("true-peak-dbtp", figures.true_peak_dbtp),
+        ];
+        for (name, value) in all {
+            if let Some(value) = value.filter(|v| v.is_finite()) {
+                put(&format!("loudness.{scope}.{name}"), &format!("{value:.2}"));
+            }
+        }
+    };
+    loudness("track", &track.loudness.track);
+    if let Some(album) = &track.loudness.album {
+        loudness("album", album);
+    }
+}
