@@ -1,0 +1,1 @@
+//! Tokens as issuers and verifiers meet them.
