@@ -1,0 +1,28 @@
+//! End-to-end tests: the real binary, real sockets, real files, real players.
+//!
+//! They assert what listeners, players and operators see, and print what they measured. Tools that
+//! are missing skip a test aloud; with `SEGUE_REQUIRE_TOOLS=1` (set by `make test`) they fail it.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+
+mod access;
+mod bad_input;
+mod browser;
+mod correlate;
+mod crash;
+mod decode;
+mod fixtures;
+mod formats;
+mod h3;
+mod health;
+mod http;
+mod load;
+mod players;
+mod process;
+mod restart;
+mod s3;
+mod signal;
+mod stack;
+mod supply;
+mod tools;
+mod wav;
