@@ -22,3 +22,14 @@ pub struct Item<'a> {
     /// One of its renditions.
     pub rendition: &'a Rendition,
 }
+
+/// What each of several tracks in a row plays for a rung of the first one's ladder; `None` where
+/// one has nothing of that family.
+pub fn items<'a>(tracks: &[&'a Track], rung: &Rendition) -> Option<Vec<Item<'a>>> {
+    let family = rung.codec.family();
+    let item = |track: &&'a Track| {
+        let rendition = track.nearest(&rung.id, family, rung.average.0)?;
+        Some(Item { track, rendition })
+    };
+    tracks.iter().map(item).collect()
+}

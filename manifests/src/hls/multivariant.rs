@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use super::VERSION;
+use super::{VERSION, items};
 use crate::{
     CodecFilter, Family, Layout, R128, Rendition, Ticks, Track, bandwidth::rate, escape::quoted,
     ladder::offered, timeline::micros,
@@ -23,9 +23,10 @@ pub fn multivariant(tracks: &[&Track], filter: CodecFilter, layout: &Layout<'_>)
     }
     let mut any = false;
     for rung in shared_ladder(tracks) {
-        let Some(played) = played(tracks, rung) else {
+        let Some(items) = items(tracks, rung) else {
             continue;
         };
+        let played: Vec<&Rendition> = items.iter().map(|i| i.rendition).collect();
         if !played.iter().all(|r| filter.admits(r)) {
             continue;
         }
@@ -49,14 +50,6 @@ fn shared_ladder<'a>(tracks: &[&'a Track]) -> Vec<&'a Rendition> {
     Family::ALL
         .iter()
         .flat_map(|&family| offered(first, family))
-        .collect()
-}
-
-/// What each track plays for a rung; `None` where one has nothing of that family.
-fn played<'a>(tracks: &[&'a Track], rung: &Rendition) -> Option<Vec<&'a Rendition>> {
-    tracks
-        .iter()
-        .map(|t| t.nearest(&rung.id, rung.codec.family(), rung.average.0))
         .collect()
 }
 

@@ -1,0 +1,96 @@
+//! The catalogue: which artists, albums and tracks there are.
+//!
+//! Owns `catalog.db`. It is a view of the published `track.json` objects and can be made anew from
+//! them; it never changes one.
+
+mod identity;
+mod query;
+mod reconcile;
+mod register;
+mod routes;
+mod wire;
+
+use std::{collections::HashMap, path::Path};
+
+use async_trait::async_trait;
+use manifests::{Revision, TrackId};
+use serde_json::Value;
+
+pub use reconcile::Reconciled;
+pub(crate) use routes::{router, search_router};
+
+use crate::{
+    db::{Db, DbError},
+    error::{ApiError, ApiResult},
+    ports::{Revisions, Summaries},
+};
+
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+
+/// The catalogue's data. Several processes may have it open at once.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    db: Db,
+}
+
+/// Failures of the catalogue.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The database failed.
+    #[error("catalogue database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The track contradicts itself and is not registered.
+    #[error(transparent)]
+    Track(#[from] manifests::JsonError),
+    /// The object store failed.
+    #[error(transparent)]
+    Storage(#[from] storage::Error),
+}
+
+impl Catalog {
+    pub(crate) async fn open(data: &Path) -> Result<Self, DbError> {
+        Ok(Self {
+            db: Db::open(&data.join("catalog.db"), MIGRATIONS).await?,
+        })
+    }
+
+    pub(crate) async fn close(&self) {
+        self.db.close().await;
+    }
+
+    /// Whether the database answers.
+    pub(crate) async fn ping(&self) -> Result<(), sqlx::Error> {
+        sqlx::query("SELECT 1")
+            .execute(&self.db.read)
+            .await
+            .map(|_| ())
+    }
+}
+
+#[async_trait]
+impl Revisions for Catalog {
+    async fn current(&self, track: &TrackId) -> ApiResult<Option<Revision>> {
+        let row = sqlx::query_scalar("SELECT revision FROM tracks WHERE id = ?")
+            .bind(&track.0)
+            .fetch_optional(&self.db.read)
+            .await?;
+        Ok(row.map(Revision))
+    }
+}
+
+#[async_trait]
+impl Summaries for Catalog {
+    async fn summaries(&self, tracks: &[String]) -> ApiResult<HashMap<String, Value>> {
+        let found = query::tracks_by_id(&self.db.read, tracks).await?;
+        found
+            .into_iter()
+            .map(|t| {
+                let id = t.id.clone();
+                serde_json::to_value(t)
+                    .map(|v| (id, v))
+                    .map_err(ApiError::internal)
+            })
+            .collect()
+    }
+}

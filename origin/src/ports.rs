@@ -1,0 +1,24 @@
+//! What services ask of each other, as traits: they share these and never import one another, so
+//! that each can move to a process of its own.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use manifests::{Revision, TrackId};
+use serde_json::Value;
+
+use crate::error::ApiResult;
+
+/// Knows which revision of a track to play.
+#[async_trait]
+pub(crate) trait Revisions: Send + Sync {
+    /// The current revision; `None` for a track it does not know.
+    async fn current(&self, track: &TrackId) -> ApiResult<Option<Revision>>;
+}
+
+/// Describes tracks.
+#[async_trait]
+pub(crate) trait Summaries: Send + Sync {
+    /// A `TrackSummary` of each track it knows of those asked for.
+    async fn summaries(&self, tracks: &[String]) -> ApiResult<HashMap<String, Value>>;
+}

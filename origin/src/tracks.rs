@@ -1,0 +1,140 @@
+//! Published tracks, read from `track.json` once and kept: revisions never change.
+
+use std::{fmt, sync::Arc};
+
+use futures_util::TryStreamExt as _;
+use manifests::{Revision, Track, TrackId};
+use storage::{Key, ObjectStore};
+use tokio::sync::OnceCell;
+
+use crate::{
+    cache::Cache,
+    error::{ApiError, ApiResult},
+    ports::Revisions,
+};
+
+/// Track indexes kept in memory: at most twice this many, around 20 KB each.
+const HALF_CAPACITY: usize = 1_024;
+/// No `track.json` is larger: one of a ten-hour recording has 3 MB.
+const MAX_INDEX_BYTES: u64 = 16 << 20;
+
+type Slot = Arc<OnceCell<Arc<Track>>>;
+
+/// Reads tracks from the object store.
+pub(crate) struct Tracks {
+    store: Arc<dyn ObjectStore>,
+    revisions: Arc<dyn Revisions>,
+    cache: Cache<(TrackId, Revision), Slot>,
+}
+
+impl fmt::Debug for Tracks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tracks")
+            .field("store", &self.store)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Tracks {
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, revisions: Arc<dyn Revisions>) -> Self {
+        Self {
+            store,
+            revisions,
+            cache: Cache::new(HALF_CAPACITY),
+        }
+    }
+
+    /// The store below.
+    pub(crate) fn store(&self) -> &dyn ObjectStore {
+        &*self.store
+    }
+
+    /// One revision of a track. Requests for one that is being read wait for that reading.
+    pub(crate) async fn revision(&self, track: &str, revision: &str) -> ApiResult<Arc<Track>> {
+        let (track, revision) = (TrackId(track.into()), Revision(revision.into()));
+        if !sound(&track.0) || !sound(&revision.0) {
+            return Err(unknown(&track));
+        }
+        let key = (track, revision);
+        let slot = self.cache.get_or_insert(&key, Slot::default);
+        match slot.get_or_try_init(|| self.read(&key.0, &key.1)).await {
+            Ok(track) => Ok(Arc::clone(track)),
+            Err(error) => {
+                self.cache.remove(&key);
+                Err(error)
+            }
+        }
+    }
+
+    /// The revision of a track to play now.
+    pub(crate) async fn latest(&self, track: &str) -> ApiResult<Arc<Track>> {
+        let id = TrackId(track.into());
+        if !sound(track) {
+            return Err(unknown(&id));
+        }
+        let revision = match self.revisions.current(&id).await? {
+            Some(revision) => revision,
+            None => self.newest_stored(&id).await?.ok_or_else(|| unknown(&id))?,
+        };
+        self.revision(track, &revision.0).await
+    }
+
+    async fn read(&self, track: &TrackId, revision: &Revision) -> ApiResult<Arc<Track>> {
+        let key = object_key(track, revision, "track.json")?;
+        let object = self
+            .store
+            .get(&key, Some(0..MAX_INDEX_BYTES))
+            .await
+            .map_err(|e| match e {
+                storage::Error::NotFound(_) => unknown(track),
+                other => ApiError::store(other),
+            })?;
+        let mut bytes = Vec::with_capacity(usize::try_from(object.range.end).unwrap_or(0));
+        let mut body = object.body;
+        while let Some(chunk) = body.try_next().await.map_err(ApiError::store)? {
+            bytes.extend_from_slice(&chunk);
+        }
+        let index = Track::from_json(&bytes).map_err(|e| ApiError::store(format!("{key}: {e}")))?;
+        if index.id != *track || index.revision != *revision {
+            return Err(ApiError::store(format!(
+                "{key} describes {}/{}",
+                index.id, index.revision
+            )));
+        }
+        Ok(Arc::new(index))
+    }
+
+    /// For tracks that are published but not catalogued here yet.
+    async fn newest_stored(&self, track: &TrackId) -> ApiResult<Option<Revision>> {
+        let prefix = format!("tracks/{track}/");
+        let mut newest = None;
+        let mut objects = self.store.list(&prefix);
+        while let Some(meta) = objects.try_next().await.map_err(ApiError::store)? {
+            let name = meta.key.as_str().strip_prefix(&prefix);
+            if let Some(revision) = name.and_then(|n| n.strip_suffix("/track.json")) {
+                newest = newest.max(Some((meta.modified, revision.to_owned())));
+            }
+        }
+        Ok(newest.map(|(_, revision)| Revision(revision)))
+    }
+}
+
+/// The key of an object of a track.
+///
+/// # Errors
+/// 404 where the names make no key.
+pub(crate) fn object_key(track: &TrackId, revision: &Revision, name: &str) -> ApiResult<Key> {
+    Key::new(format!("tracks/{track}/{revision}/{name}")).map_err(|_| unknown(track))
+}
+
+/// Whether a path segment can be an id at all, so that nothing else reaches the store.
+fn sound(id: &str) -> bool {
+    (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+fn unknown(track: &TrackId) -> ApiError {
+    let name: String = track.0.chars().take(64).collect();
+    ApiError::not_found(format!(
+        "there is no track `{name}` here; see /api/v1/albums for what is"
+    ))
+}
