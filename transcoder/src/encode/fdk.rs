@@ -1,0 +1,242 @@
+//! AAC-LC and HE-AAC by Fraunhofer's FDK, bound directly: raw access units, no transport.
+
+#![allow(unsafe_code)]
+
+use std::{os::raw::c_void, ptr};
+
+use fdk_aac_sys as fdk;
+
+use super::{
+    Packets,
+    aac::{Profile, RATE, Settings},
+};
+use crate::Error;
+
+/// More than the largest access unit of two channels (6,144 bits each).
+const MAX_PACKET: usize = 8_192;
+
+/// An FDK encoder, closed on drop.
+struct Handle(fdk::HANDLE_AACENCODER);
+
+// SAFETY: an encoder instance has no thread affinity and shares no mutable state with others; it
+// is only moved, never shared.
+unsafe impl Send for Handle {}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // SAFETY: the handle came from aacEncOpen and is closed once.
+        unsafe { fdk::aacEncClose(&mut self.0) };
+    }
+}
+
+/// An encoder of one rendition.
+pub struct Aac {
+    handle: Handle,
+    profile: Profile,
+    channels: usize,
+    config: Vec<u8>,
+    /// Interleaved sound not yet encoded, led by the silence that lengthens the delay to the
+    /// priming.
+    pending: Vec<i16>,
+    taken: u64,
+    /// Leading access units of silence still to be dropped.
+    skip: u64,
+    emitted: u64,
+    packet: Vec<u8>,
+}
+
+impl std::fmt::Debug for Aac {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Aac")
+            .field("profile", &self.profile)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Aac {
+    /// Opens an encoder for 1 or 2 channels.
+    ///
+    /// # Errors
+    /// [`Error::Encode`] where FDK refuses the settings.
+    pub fn new(settings: Settings, channels: usize) -> Result<Aac, Error> {
+        let profile = settings.profile;
+        let mut handle = Handle(ptr::null_mut());
+        // SAFETY: `handle.0` is a valid place for the new instance.
+        check("open", unsafe {
+            fdk::aacEncOpen(&mut handle.0, 0, channels as u32)
+        })?;
+        let parameters = [
+            (fdk::AACENC_PARAM_AACENC_AOT, profile.object_type()),
+            (fdk::AACENC_PARAM_AACENC_SAMPLERATE, RATE),
+            // 1 is mono, 2 is stereo.
+            (fdk::AACENC_PARAM_AACENC_CHANNELMODE, channels as u32),
+            (fdk::AACENC_PARAM_AACENC_BITRATEMODE, 0),
+            (fdk::AACENC_PARAM_AACENC_BITRATE, settings.bitrate),
+            (fdk::AACENC_PARAM_AACENC_AFTERBURNER, 1),
+            // Raw access units; explicit, hierarchical signalling of band replication.
+            (fdk::AACENC_PARAM_AACENC_TRANSMUX, 0),
+            (fdk::AACENC_PARAM_AACENC_SIGNALING_MODE, 2),
+        ];
+        for (parameter, value) in parameters {
+            // SAFETY: the handle is open.
+            check("settings", unsafe {
+                fdk::aacEncoder_SetParam(handle.0, parameter, value)
+            })?;
+        }
+        // SAFETY: null descriptors ask for initialisation only.
+        check("start", unsafe {
+            fdk::aacEncEncode(
+                handle.0,
+                ptr::null(),
+                ptr::null(),
+                ptr::null(),
+                ptr::null_mut(),
+            )
+        })?;
+        // SAFETY: a plain C struct of integers, for which zero is valid; filled by the next call.
+        let mut info: fdk::AACENC_InfoStruct = unsafe { std::mem::zeroed() };
+        // SAFETY: the handle is open and `info` is writable.
+        check("describe", unsafe { fdk::aacEncInfo(handle.0, &mut info) })?;
+        let frame = profile.frame() as u64;
+        if u64::from(info.frameLength) != frame {
+            return Err(Error::Encode(format!(
+                "AAC: frames of {} samples",
+                info.frameLength
+            )));
+        }
+        let (silence, skip) = alignment(profile.priming(), u64::from(info.nDelay), frame);
+        let config = info.confBuf[..(info.confSize as usize).min(info.confBuf.len())].to_vec();
+        Ok(Aac {
+            handle,
+            profile,
+            channels,
+            config,
+            pending: vec![0; silence as usize * channels],
+            taken: 0,
+            skip,
+            emitted: 0,
+            packet: vec![0; MAX_PACKET],
+        })
+    }
+
+    /// AudioSpecificConfig.
+    pub fn config(&self) -> &[u8] {
+        &self.config
+    }
+
+    /// Samples that a decoder yields before the sound.
+    pub fn priming(&self) -> u64 {
+        self.profile.priming()
+    }
+
+    /// Takes interleaved samples at 48 kHz, nominally −1…1; louder ones are clipped.
+    ///
+    /// # Errors
+    /// [`Error::Encode`], or the sink's.
+    pub fn push(&mut self, pcm: &[f32], sink: &mut impl Packets) -> Result<(), Error> {
+        self.taken += (pcm.len() / self.channels) as u64;
+        self.pending
+            .extend(pcm.iter().map(|s| (s * 32_768.0).round_ties_even() as i16));
+        self.drain(sink, u64::MAX)
+    }
+
+    /// Emits the rest. Returns the samples of sound taken.
+    ///
+    /// # Errors
+    /// As [`Aac::push`].
+    pub fn finish(mut self, sink: &mut impl Packets) -> Result<u64, Error> {
+        let wanted = (self.priming() + self.taken).div_ceil(self.profile.frame() as u64);
+        while self.emitted < wanted {
+            let frame = self.profile.frame() * self.channels;
+            self.pending.resize(self.pending.len().max(frame), 0);
+            self.drain(sink, wanted)?;
+        }
+        Ok(self.taken)
+    }
+
+    /// Encodes whole frames while fewer than `limit` packets were emitted.
+    fn drain(&mut self, sink: &mut impl Packets, limit: u64) -> Result<(), Error> {
+        let frame = self.profile.frame() * self.channels;
+        let mut at = 0;
+        while self.pending.len() - at >= frame && self.emitted < limit {
+            let (read, size) = encode(
+                &self.handle,
+                &mut self.pending[at..at + frame],
+                &mut self.packet,
+            )?;
+            if read == 0 && size == 0 {
+                return Err(Error::Encode("AAC: the encoder took no sound".into()));
+            }
+            at += read;
+            if size == 0 {
+                continue;
+            }
+            if self.skip > 0 {
+                self.skip -= 1;
+            } else {
+                sink.packet(&self.packet[..size])?;
+                self.emitted += 1;
+            }
+        }
+        self.pending.drain(..at);
+        Ok(())
+    }
+}
+
+/// Silence to put before the sound, in samples, and access units to drop, so that the delay
+/// becomes `priming`. What is dropped decodes to silence, and one unit of silence stays before
+/// the first that sounds.
+fn alignment(priming: u64, delay: u64, frame: u64) -> (u64, u64) {
+    let skip = delay.saturating_sub(priming).div_ceil(frame);
+    (priming + skip * frame - delay, skip)
+}
+
+/// Feeds one frame. Returns samples read (all channels) and bytes written.
+fn encode(handle: &Handle, pcm: &mut [i16], packet: &mut [u8]) -> Result<(usize, usize), Error> {
+    let mut input: *mut c_void = pcm.as_mut_ptr().cast();
+    let mut input_id = fdk::AACENC_BufferIdentifier_IN_AUDIO_DATA as i32;
+    let mut input_bytes = size_of_val(pcm) as i32;
+    let mut input_element = size_of::<i16>() as i32;
+    let source = fdk::AACENC_BufDesc {
+        numBufs: 1,
+        bufs: &mut input,
+        bufferIdentifiers: &mut input_id,
+        bufSizes: &mut input_bytes,
+        bufElSizes: &mut input_element,
+    };
+    let mut output: *mut c_void = packet.as_mut_ptr().cast();
+    let mut output_id = fdk::AACENC_BufferIdentifier_OUT_BITSTREAM_DATA as i32;
+    let mut output_bytes = packet.len() as i32;
+    let mut output_element = 1;
+    let target = fdk::AACENC_BufDesc {
+        numBufs: 1,
+        bufs: &mut output,
+        bufferIdentifiers: &mut output_id,
+        bufSizes: &mut output_bytes,
+        bufElSizes: &mut output_element,
+    };
+    let arguments = fdk::AACENC_InArgs {
+        numInSamples: pcm.len() as i32,
+        numAncBytes: 0,
+    };
+    // SAFETY: a plain C struct of integers, for which zero is valid.
+    let mut result: fdk::AACENC_OutArgs = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptors point to buffers of the sizes they name, which outlive the call.
+    check("encode", unsafe {
+        fdk::aacEncEncode(handle.0, &source, &target, &arguments, &mut result)
+    })?;
+    Ok((
+        result.numInSamples.max(0) as usize,
+        result.numOutBytes.max(0) as usize,
+    ))
+}
+
+fn check(what: &str, code: fdk::AACENC_ERROR) -> Result<(), Error> {
+    if code == fdk::AACENC_ERROR_AACENC_OK {
+        Ok(())
+    } else {
+        Err(Error::Encode(format!(
+            "AAC: {what} failed with code {code:#x}"
+        )))
+    }
+}

@@ -1,0 +1,584 @@
+//! Files and folders to published tracks: finds them, works on several at once, and publishes
+//! album by album.
+//!
+//! A file's way: hash → known already? → decode, measure, encode (`job`) → upload (`publish`) →
+//! wait for the album (`albums`) → `track.json`. A fault ends one file's way; the others go on.
+
+use std::{collections::HashMap, path::PathBuf, pin::pin, sync::Arc};
+
+use manifests::{Loudness, Track};
+use parking_lot::Mutex;
+use storage::ObjectStore;
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::{JoinSet, spawn_blocking},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Error,
+    albums::{self, Group, Waiting},
+    event::{Event, Failure, Report, Stage},
+    identity::{Place, SourceHash},
+    job::{self, Bench, Outcome},
+    loudness,
+    publish::Shelf,
+    recipe::Recipe,
+    source::Limits,
+    tags,
+    walk::{self, File},
+};
+
+/// An encoding job runs a thread for each rendition; four threads' worth of cores keep one busy.
+const CORES_PER_JOB: usize = 4;
+
+/// Files hashed ahead or uploaded while others are encoded.
+const OVERLAP: usize = 2;
+
+/// How and where to ingest.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where tracks are published.
+    pub storage: Arc<dyn ObjectStore>,
+    /// Cores to keep busy; 0 means all.
+    pub threads: usize,
+    /// Existing directory for spools: about the size of the renditions of the files under way.
+    pub work_dir: PathBuf,
+    /// The ladder.
+    pub recipe: Recipe,
+    /// What a header may claim.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// The standard ladder on all cores.
+    pub fn new(storage: Arc<dyn ObjectStore>, work_dir: impl Into<PathBuf>) -> Config {
+        Config {
+            storage,
+            threads: 0,
+            work_dir: work_dir.into(),
+            recipe: Recipe::default(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Files encoded at once.
+    fn encoders(&self) -> usize {
+        let cores = match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        cores.div_ceil(CORES_PER_JOB)
+    }
+}
+
+/// Events waiting to be heard. Progress beyond that is dropped, everything else waits.
+const EVENT_QUEUE: usize = 256;
+
+/// Ingests files and folders. `on_event` is called from this future alone, in order.
+///
+/// Dropping the future or cancelling `cancel` stops within a second of sound; what was not
+/// published by then leaves nothing visible, and the next ingest of the same files completes it.
+/// Must be called within a Tokio runtime; encoding runs on threads of its own.
+///
+/// # Errors
+/// [`Error::Spool`] where the working directory can't be used. Faults of single files are events.
+pub async fn ingest(
+    config: Config,
+    inputs: Vec<PathBuf>,
+    on_event: impl Fn(Event) + Send + Sync,
+    cancel: CancellationToken,
+) -> Result<Report, Error> {
+    let cancel = cancel.child_token();
+    let _stop_on_drop = cancel.clone().drop_guard();
+    let work_dir = config.work_dir.clone();
+    let (found, groups) = blocking(move || {
+        tempfile::tempfile_in(work_dir).map_err(Error::Spool)?;
+        Ok(find(&inputs))
+    })
+    .await?;
+    let total = found.files.len();
+    let mut first = Report {
+        ignored: found.ignored,
+        ..Report::default()
+    };
+    for (job, file) in found.files.iter().enumerate() {
+        on_event(Event::Found {
+            job,
+            path: file.path.clone(),
+            bytes: file.bytes,
+        });
+    }
+    for (n, (path, error)) in found.unreadable.into_iter().enumerate() {
+        let failure = Failure {
+            path,
+            error: Arc::new(error),
+        };
+        on_event(failure.event(total + n));
+        first.failures.push(failure);
+    }
+    let unreadable = first.failures.len();
+
+    let (events, mut heard) = mpsc::channel(EVENT_QUEUE);
+    let encoders = config.encoders();
+    let run = Arc::new(Run {
+        config,
+        cancel,
+        events,
+        encoders: Semaphore::new(encoders),
+        state: Mutex::new(State {
+            waiting: Waiting::new(&groups),
+            claims: HashMap::new(),
+            report: first,
+        }),
+    });
+    let mut work = pin!(run.all(by_group(found.files, groups), encoders + OVERLAP));
+    loop {
+        tokio::select! {
+            biased;
+            Some(event) = heard.recv() => on_event(event),
+            () = &mut work => break,
+        }
+    }
+    while let Ok(event) = heard.try_recv() {
+        on_event(event);
+    }
+    let mut report = run.state.lock().report.clone();
+    report.failed = report.failures.len();
+    let accounted = report.published + report.unchanged + report.failed - unreadable;
+    report.unfinished = total.saturating_sub(accounted);
+    Ok(report)
+}
+
+/// Walks the inputs and reads every file's album tags.
+fn find(inputs: &[PathBuf]) -> (walk::Found, Vec<Group>) {
+    let found = walk::walk(inputs);
+    let tagged = found
+        .files
+        .iter()
+        .map(|file| (file.path.as_path(), tags::read(&file.path).0));
+    let groups = albums::group(tagged);
+    (found, groups)
+}
+
+/// Brings the files of a group together, so that few albums are under way at once.
+fn by_group(files: Vec<File>, groups: Vec<Group>) -> Vec<Task> {
+    let mut tasks: Vec<_> = files
+        .into_iter()
+        .zip(groups)
+        .enumerate()
+        .map(|(job, (file, group))| Task { job, file, group })
+        .collect();
+    tasks.sort_by_key(|task| task.group);
+    tasks
+}
+
+/// One file to work on.
+#[derive(Clone, Debug)]
+struct Task {
+    job: usize,
+    file: File,
+    group: Group,
+}
+
+/// What a file came to.
+enum Ready {
+    /// Encoded and uploaded, all but `track.json`.
+    New {
+        shelf: Shelf,
+        track: Box<Track>,
+        meter: loudness::State,
+    },
+    /// Published before.
+    Known { track: Arc<Track> },
+    /// The same bytes as another file of this ingest, which stands for both.
+    Twin,
+}
+
+/// A track waiting for its album.
+struct Member {
+    task: Task,
+    ready: Ready,
+}
+
+/// What an ingest shares between its tasks.
+struct Run {
+    config: Config,
+    cancel: CancellationToken,
+    events: mpsc::Sender<Event>,
+    encoders: Semaphore,
+    state: Mutex<State>,
+}
+
+struct State {
+    waiting: Waiting<Member>,
+    /// Revisions under way, and the other files with the same bytes.
+    claims: HashMap<String, Vec<Task>>,
+    report: Report,
+}
+
+impl Run {
+    async fn emit(&self, event: Event) {
+        // The receiver outlives all tasks, or the ingest was dropped and nobody listens.
+        let _ = self.events.send(event).await;
+    }
+
+    async fn failed(&self, task: &Task, error: &Arc<Error>) {
+        let failure = Failure {
+            path: task.file.path.clone(),
+            error: error.clone(),
+        };
+        let event = failure.event(task.job);
+        self.state.lock().report.failures.push(failure);
+        self.emit(event).await;
+    }
+
+    /// Works on the tasks, `at_once` at a time.
+    async fn all(self: &Arc<Self>, tasks: Vec<Task>, at_once: usize) {
+        let mut running = JoinSet::new();
+        for task in tasks {
+            while running.len() >= at_once {
+                running.join_next().await;
+            }
+            if self.cancel.is_cancelled() {
+                break;
+            }
+            let run = self.clone();
+            running.spawn(async move { run.one(task).await });
+        }
+        while running.join_next().await.is_some() {}
+    }
+
+    async fn one(self: Arc<Self>, task: Task) {
+        self.emit(Event::Started { job: task.job }).await;
+        let member = match self.prepare(&task).await {
+            Ok(ready) => Some(Member {
+                task: task.clone(),
+                ready,
+            }),
+            // The album stays incomplete, so none of it is published without its loudness.
+            Err(Error::Cancelled) => return,
+            Err(error) => {
+                self.failed(&task, &Arc::new(error)).await;
+                None
+            }
+        };
+        let complete = self.state.lock().waiting.done(task.group, member);
+        if let Some(members) = complete {
+            self.publish(members).await;
+        }
+    }
+
+    /// Everything up to `track.json`.
+    async fn prepare(self: &Arc<Self>, task: &Task) -> Result<Ready, Error> {
+        let hash = self.hash(task).await?;
+        let place = Place {
+            track: hash.track(),
+            revision: hash.revision(&self.config.recipe),
+        };
+        if !self.claim(&place, task) {
+            return Ok(Ready::Twin);
+        }
+        let result = self.prepare_claimed(task, hash, place.clone()).await;
+        if let Err(error) = &result {
+            self.release_failed(&place, error).await;
+        }
+        result
+    }
+
+    async fn prepare_claimed(
+        self: &Arc<Self>,
+        task: &Task,
+        hash: SourceHash,
+        place: Place,
+    ) -> Result<Ready, Error> {
+        let shelf = Shelf {
+            store: self.config.storage.clone(),
+            place,
+        };
+        if let Some(track) = shelf.published().await? {
+            return Ok(Ready::Known {
+                track: Arc::new(track),
+            });
+        }
+        let permit = self
+            .encoders
+            .acquire()
+            .await
+            .map_err(|_| Error::Cancelled)?;
+        let outcome = self.encode(task).await?;
+        drop(permit);
+        self.store(task, &shelf, hash, outcome).await
+    }
+
+    /// Whether the task is the first of these bytes. If not, the first one speaks for it too.
+    fn claim(&self, place: &Place, task: &Task) -> bool {
+        let mut state = self.state.lock();
+        match state.claims.get_mut(&place.revision.0) {
+            Some(twins) => {
+                twins.push(task.clone());
+                false
+            }
+            None => {
+                state.claims.insert(place.revision.0.clone(), Vec::new());
+                true
+            }
+        }
+    }
+
+    /// Twins of a file that failed would fail alike.
+    async fn release_failed(&self, place: &Place, error: &Error) {
+        let twins = self
+            .state
+            .lock()
+            .claims
+            .remove(&place.revision.0)
+            .unwrap_or_default();
+        if matches!(error, Error::Cancelled) {
+            return;
+        }
+        let error = Arc::new(Error::Twin(error.to_string()));
+        for twin in twins {
+            self.failed(&twin, &error).await;
+        }
+    }
+
+    async fn hash(self: &Arc<Self>, task: &Task) -> Result<SourceHash, Error> {
+        let (run, task) = (self.clone(), task.clone());
+        blocking(move || {
+            let mut meter = Progress::new(&run, task.job, Stage::Hash);
+            let hashed = SourceHash::of(&task.file.path, |done| {
+                meter.tell(done, Some(task.file.bytes));
+                run.check()
+            });
+            hashed.map(|(hash, _)| hash)
+        })
+        .await
+    }
+
+    async fn encode(self: &Arc<Self>, task: &Task) -> Result<Outcome, Error> {
+        let (run, task) = (self.clone(), task.clone());
+        blocking(move || {
+            let meter = Mutex::new(Progress::new(&run, task.job, Stage::Encode));
+            let bench = Bench {
+                recipe: &run.config.recipe,
+                limits: &run.config.limits,
+                work_dir: &run.config.work_dir,
+                on_progress: &|done, total| {
+                    meter.lock().tell(done, total);
+                    run.check()
+                },
+            };
+            job::encode(&task.file.path, &bench)
+        })
+        .await
+    }
+
+    async fn store(
+        self: &Arc<Self>,
+        task: &Task,
+        shelf: &Shelf,
+        hash: SourceHash,
+        outcome: Outcome,
+    ) -> Result<Ready, Error> {
+        let stage = Stage::Store;
+        self.emit(Event::Progress {
+            job: task.job,
+            stage,
+            fraction: 0.0,
+        })
+        .await;
+        let path = task.file.path.clone();
+        let (tags, art) = blocking(move || Ok(tags::read(&path))).await?;
+        let source = describe(task, hash, &outcome);
+        let renditions = tokio::select! {
+            stored = shelf.renditions(outcome.renditions) => stored?,
+            () = self.cancel.cancelled() => return Err(Error::Cancelled),
+        };
+        let cover = match art {
+            Some(art) => Some(shelf.cover(art).await?),
+            None => None,
+        };
+        let track = Track {
+            schema: manifests::SCHEMA,
+            id: shelf.place.track.clone(),
+            revision: shelf.place.revision.clone(),
+            duration_s: outcome.length.samples as f64 / f64::from(outcome.length.rate),
+            source,
+            tags,
+            cover,
+            loudness: Loudness {
+                track: outcome.loudness,
+                album: None,
+            },
+            renditions,
+            omitted: outcome.omitted,
+        };
+        self.emit(Event::Progress {
+            job: task.job,
+            stage,
+            fraction: 1.0,
+        })
+        .await;
+        Ok(Ready::New {
+            shelf: shelf.clone(),
+            track: Box::new(track),
+            meter: outcome.meter,
+        })
+    }
+
+    /// Publishes a complete group, with its album loudness where it is an album.
+    async fn publish(self: &Arc<Self>, members: Vec<Member>) {
+        let album = self.album(&members).await;
+        for Member { task, ready } in members {
+            let (place, result) = match ready {
+                Ready::Twin => continue,
+                Ready::Known { track } => {
+                    let place = Place {
+                        track: track.id.clone(),
+                        revision: track.revision.clone(),
+                    };
+                    (place, Ok((track, false)))
+                }
+                Ready::New {
+                    shelf, mut track, ..
+                } => {
+                    track.loudness.album = album;
+                    let stored = shelf.index(&track).await;
+                    (shelf.place, stored.map(|()| (Arc::new(*track), true)))
+                }
+            };
+            match result {
+                Ok((track, fresh)) => self.published(&task, &place, &track, fresh).await,
+                Err(error) => {
+                    self.release_failed(&place, &error).await;
+                    self.failed(&task, &Arc::new(error)).await;
+                }
+            }
+        }
+    }
+
+    async fn published(&self, task: &Task, place: &Place, track: &Arc<Track>, fresh: bool) {
+        let twins = {
+            let mut state = self.state.lock();
+            let twins = state.claims.remove(&place.revision.0).unwrap_or_default();
+            let report = &mut state.report;
+            report.published += usize::from(fresh);
+            report.unchanged += usize::from(!fresh) + twins.len();
+            report.audio_s += if fresh { track.duration_s } else { 0.0 };
+            twins
+        };
+        let event = |job, fresh| Event::Published {
+            job,
+            track: track.clone(),
+            fresh,
+        };
+        self.emit(event(task.job, fresh)).await;
+        for twin in twins {
+            self.emit(event(twin.job, false)).await;
+        }
+    }
+
+    /// The loudness of two or more tracks as one programme, if any of them is new. Tracks
+    /// published before are decoded once more for it.
+    async fn album(self: &Arc<Self>, members: &[Member]) -> Option<manifests::R128> {
+        let tracks = members
+            .iter()
+            .filter(|m| !matches!(m.ready, Ready::Twin))
+            .count();
+        let fresh = members.iter().any(|m| matches!(m.ready, Ready::New { .. }));
+        if tracks < 2 || !fresh {
+            return None;
+        }
+        let mut known = Vec::new();
+        for member in members
+            .iter()
+            .filter(|m| matches!(m.ready, Ready::Known { .. }))
+        {
+            let (path, limits) = (member.task.file.path.clone(), self.config.limits);
+            match blocking(move || job::measure(&path, &limits)).await {
+                Ok(state) => known.push(state),
+                Err(error) => {
+                    tracing::warn!(path = %member.task.file.path.display(), %error, "not measured");
+                }
+            }
+        }
+        let new = members.iter().filter_map(|m| match &m.ready {
+            Ready::New { meter, .. } => Some(meter),
+            _ => None,
+        });
+        Some(loudness::album(new.chain(&known)))
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.cancel.is_cancelled() {
+            Err(Error::Cancelled)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Runs on a thread where blocking is fine. A panic there (a decoder's, on a hostile file) is
+/// this job's error, not the program's end.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) if error.is_cancelled() => Err(Error::Cancelled),
+        Err(error) => Err(Error::Internal(error.to_string())),
+    }
+}
+
+fn describe(task: &Task, hash: SourceHash, outcome: &Outcome) -> manifests::Source {
+    let format = &outcome.format;
+    let name = task.file.path.file_name().unwrap_or_default();
+    manifests::Source {
+        sha256: hex::encode(hash.0),
+        bytes: task.file.bytes,
+        file_name: name.to_string_lossy().into_owned(),
+        container: format.container.clone(),
+        codec: format.codec.clone(),
+        sample_rate: format.sample_rate,
+        channels: format.channels,
+        bit_depth: format.bit_depth,
+        bitrate: format.lossy_bitrate.map(manifests::BitrateBps),
+        samples: outcome.length.samples,
+    }
+}
+
+/// Tells progress in steps of a percent.
+struct Progress<'a> {
+    run: &'a Run,
+    job: usize,
+    stage: Stage,
+    told: f64,
+}
+
+impl<'a> Progress<'a> {
+    fn new(run: &'a Run, job: usize, stage: Stage) -> Progress<'a> {
+        Progress {
+            run,
+            job,
+            stage,
+            told: 0.0,
+        }
+    }
+
+    fn tell(&mut self, done: u64, total: Option<u64>) {
+        let Some(total) = total.filter(|total| *total > 0) else {
+            return;
+        };
+        let fraction = (done as f64 / total as f64).min(1.0);
+        if fraction - self.told >= 0.01 || (fraction >= 1.0 && self.told < 1.0) {
+            self.told = fraction;
+            let (job, stage) = (self.job, self.stage);
+            let _ = self.run.events.try_send(Event::Progress {
+                job,
+                stage,
+                fraction,
+            });
+        }
+    }
+}

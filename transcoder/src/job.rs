@@ -1,0 +1,326 @@
+//! One file to renditions: decodes and resamples once, and feeds every encoder and the loudness
+//! meter in parallel.
+//!
+//! Blocking: runs on a thread of its own and starts one more for each rendition. Memory does not
+//! depend on the file's length: the channels are bounded and segments go to unlinked files.
+
+use std::{
+    fs::File,
+    path::Path,
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    thread,
+};
+
+use manifests::{Omitted, R128};
+
+use crate::{
+    Error,
+    cmaf::{Packaged, SourceLength},
+    encode::{Input, Pcm, Rendition, opus},
+    loudness,
+    recipe::{Capacity, Plan, Recipe, Rung, Settings},
+    resample::Resampler,
+    source::{Block, Format, Limits, Source},
+};
+
+/// Runs of sound waiting for one encoder. With [`RUN`] this is about 3 s of sound.
+const QUEUE: usize = 8;
+
+/// Least samples per channel in a run, so that threads wake a few times for each second of sound
+/// and not for every packet of the source.
+const RUN: usize = 16_384;
+
+/// Depth of a lossless rendition whose source has no integers to take over: floats, 32 bits, or
+/// channels mixed down.
+const QUANTISED_DEPTH: u8 = 24;
+
+/// A rung and its finished rendition.
+pub(crate) struct Encoded {
+    pub(crate) rung: Rung,
+    pub(crate) packaged: Packaged<File>,
+    pub(crate) channels: u32,
+}
+
+/// All that a file yielded.
+pub(crate) struct Outcome {
+    pub(crate) format: Format,
+    pub(crate) length: SourceLength,
+    pub(crate) renditions: Vec<Encoded>,
+    pub(crate) omitted: Vec<Omitted>,
+    pub(crate) loudness: R128,
+    pub(crate) meter: loudness::State,
+}
+
+/// Surroundings of a job.
+pub(crate) struct Bench<'a> {
+    pub(crate) recipe: &'a Recipe,
+    pub(crate) limits: &'a Limits,
+    /// Where spools go.
+    pub(crate) work_dir: &'a Path,
+    /// Hears samples done and samples in all, if known; stops the job by an error.
+    pub(crate) on_progress: &'a dyn Fn(u64, Option<u64>) -> Result<(), Error>,
+}
+
+/// Encodes a file to all rungs that it can fill.
+pub(crate) fn encode(path: &Path, bench: &Bench<'_>) -> Result<Outcome, Error> {
+    let mut source = Source::open(path, bench.limits)?;
+    let format = source.format().clone();
+    let channels = format.block_channels();
+    let capacity = Capacity {
+        rate: format.sample_rate,
+        channels,
+        lossy_bitrate: format.lossy_bitrate,
+    };
+    let Plan { rungs, omitted } = bench.recipe.plan(capacity);
+    let input = Input {
+        rate: format.sample_rate,
+        channels,
+        depth: format
+            .exact_depth()
+            .map_or(QUANTISED_DEPTH, |depth| depth as u8),
+        length_hint: format.samples_hint,
+    };
+    thread::scope(|scope| {
+        let mut lines = Vec::new();
+        let mut workers = Vec::new();
+        for rung in rungs {
+            let spool = tempfile::tempfile_in(bench.work_dir).map_err(Error::Spool)?;
+            let rendition = Rendition::new(&rung, input, spool)?;
+            let (sender, receiver) = sync_channel(QUEUE);
+            lines.push(Line {
+                lossless: matches!(rung.settings, Settings::Flac { .. }),
+                sender,
+            });
+            workers.push((rung, scope.spawn(move || run_encoder(rendition, &receiver))));
+        }
+        let (meter_sender, meter_blocks) = sync_channel::<Block>(QUEUE);
+        let rate = format.sample_rate;
+        let meter = scope.spawn(move || run_meter(rate, channels, &meter_blocks));
+
+        let mut feed = Feed::new(lines, meter_sender, input);
+        let fed = feed.all(&mut source, &format, bench);
+        drop(feed);
+
+        // An encoder's own error says more than the feed's, which only found it gone.
+        let mut renditions = Vec::new();
+        let mut failed = None;
+        for (rung, worker) in workers {
+            match worker
+                .join()
+                .map_err(|_| crashed("an encoder"))
+                .and_then(|done| done)
+            {
+                Ok(Some(packaged)) => {
+                    renditions.push(Encoded {
+                        rung,
+                        packaged,
+                        channels: channels as u32,
+                    });
+                }
+                Ok(None) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        let measured = meter.join().map_err(|_| crashed("the loudness meter"));
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let length = fed?;
+        let (loudness, meter) = measured?;
+        Ok(Outcome {
+            format: format.clone(),
+            length,
+            renditions,
+            omitted,
+            loudness,
+            meter,
+        })
+    })
+}
+
+/// Decodes a file for its loudness alone.
+pub(crate) fn measure(path: &Path, limits: &Limits) -> Result<loudness::State, Error> {
+    let mut source = Source::open(path, limits)?;
+    let mut meter = loudness::Meter::new(
+        source.format().sample_rate,
+        source.format().block_channels(),
+    );
+    while let Some(block) = source.next()? {
+        meter.push(&planes(&block.samples));
+    }
+    Ok(meter.finish().1)
+}
+
+fn crashed(what: &str) -> Error {
+    Error::Internal(format!("{what} crashed"))
+}
+
+/// What goes to an encoder's thread.
+enum Message {
+    Sound(Pcm),
+    /// The sound is complete. A channel closed without it means: give up.
+    End(SourceLength),
+}
+
+/// The way to one encoder.
+struct Line {
+    lossless: bool,
+    sender: SyncSender<Message>,
+}
+
+fn run_encoder(
+    mut rendition: Rendition<File>,
+    messages: &Receiver<Message>,
+) -> Result<Option<Packaged<File>>, Error> {
+    for message in messages {
+        match message {
+            Message::Sound(pcm) => rendition.push(&pcm)?,
+            Message::End(length) => return rendition.finish(length).map(Some),
+        }
+    }
+    Ok(None)
+}
+
+fn run_meter(rate: u32, channels: usize, blocks: &Receiver<Block>) -> (R128, loudness::State) {
+    let mut meter = loudness::Meter::new(rate, channels);
+    for block in blocks {
+        meter.push(&planes(&block.samples));
+    }
+    meter.finish()
+}
+
+fn planes(samples: &[Vec<f32>]) -> Vec<&[f32]> {
+    samples.iter().map(Vec::as_slice).collect()
+}
+
+/// Gathers decoded blocks into runs and hands them to every encoder.
+struct Feed {
+    lines: Vec<Line>,
+    meter: SyncSender<Block>,
+    resampler: Resampler,
+    input: Input,
+    gathered: Block,
+    samples: u64,
+}
+
+/// An encoder's thread ended early; its own result says why.
+fn gone<T>(_: T) -> Error {
+    Error::Internal("an encoder gave up".into())
+}
+
+impl Feed {
+    fn new(lines: Vec<Line>, meter: SyncSender<Block>, input: Input) -> Feed {
+        let resampler = Resampler::new(input.rate, opus::RATE, input.channels);
+        Feed {
+            lines,
+            meter,
+            resampler,
+            input,
+            gathered: Block::default(),
+            samples: 0,
+        }
+    }
+
+    fn all(
+        &mut self,
+        source: &mut Source,
+        format: &Format,
+        bench: &Bench<'_>,
+    ) -> Result<SourceLength, Error> {
+        while let Some(block) = source.next()? {
+            self.gather(block);
+            if self.gathered.frames() >= RUN {
+                self.pass_on()?;
+                (bench.on_progress)(self.samples, format.samples_hint)?;
+            }
+        }
+        self.pass_on()?;
+        if self.samples == 0 {
+            return Err(crate::source::Error::Empty.into());
+        }
+        let resampler = std::mem::replace(
+            &mut self.resampler,
+            Resampler::new(opus::RATE, opus::RATE, self.input.channels),
+        );
+        self.send_resampled(&resampler.finish())?;
+        let length = SourceLength {
+            samples: self.samples,
+            rate: self.input.rate,
+        };
+        for line in &self.lines {
+            line.sender.send(Message::End(length)).map_err(gone)?;
+        }
+        Ok(length)
+    }
+
+    fn gather(&mut self, block: Block) {
+        if self.gathered.frames() == 0 {
+            self.gathered = block;
+            return;
+        }
+        for (plane, more) in self.gathered.samples.iter_mut().zip(&block.samples) {
+            plane.extend_from_slice(more);
+        }
+        if let (Some(planes), Some(more)) = (&mut self.gathered.exact, &block.exact) {
+            for (plane, more) in planes.iter_mut().zip(more) {
+                plane.extend_from_slice(more);
+            }
+        }
+    }
+
+    fn pass_on(&mut self) -> Result<(), Error> {
+        let run = std::mem::take(&mut self.gathered);
+        if run.frames() == 0 {
+            return Ok(());
+        }
+        self.samples += run.frames() as u64;
+        if self.lines.iter().any(|line| line.lossless) {
+            let pcm: Pcm = Pcm::Native(self.native(&run).into());
+            self.send(true, &pcm)?;
+        }
+        let resampled = self.resampler.push(&planes(&run.samples));
+        self.send_resampled(&resampled)?;
+        self.meter.send(run).map_err(gone)
+    }
+
+    fn send_resampled(&self, planes: &[Vec<f32>]) -> Result<(), Error> {
+        if planes.first().is_none_or(Vec::is_empty) {
+            return Ok(());
+        }
+        self.send(false, &Pcm::Resampled(interleave(planes, |s| s).into()))
+    }
+
+    fn send(&self, lossless: bool, pcm: &Pcm) -> Result<(), Error> {
+        for line in self.lines.iter().filter(|line| line.lossless == lossless) {
+            line.sender
+                .send(Message::Sound(pcm.clone()))
+                .map_err(gone)?;
+        }
+        Ok(())
+    }
+
+    /// The source's integers, or the nearest to its floats.
+    fn native(&self, run: &Block) -> Vec<i32> {
+        if let Some(exact) = &run.exact {
+            return interleave(exact, |s| s);
+        }
+        let scale = f64::from(1_u32 << (self.input.depth - 1));
+        interleave(&run.samples, |s| {
+            (f64::from(s) * scale)
+                .round_ties_even()
+                .clamp(-scale, scale - 1.0) as i32
+        })
+    }
+}
+
+fn interleave<T: Copy, U>(planes: &[Vec<T>], convert: impl Fn(T) -> U) -> Vec<U> {
+    match planes {
+        [mono] => mono.iter().map(|s| convert(*s)).collect(),
+        [left, right, ..] => left
+            .iter()
+            .zip(right)
+            .flat_map(|(l, r)| [convert(*l), convert(*r)])
+            .collect(),
+        [] => Vec::new(),
+    }
+}

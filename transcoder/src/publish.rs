@@ -1,0 +1,169 @@
+//! Puts a track's objects into the store: renditions and cover first, `track.json` last.
+//!
+//! Until `track.json` is there nothing refers to the others, so an ingest that dies half-way
+//! leaves nothing visible, and a re-run writes the same bytes over the same keys.
+
+use std::{
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use manifests::{Cover, Rendition, SCHEMA, Track};
+use sha2::{Digest, Sha256};
+use storage::ObjectStore;
+use tokio::task::{JoinSet, spawn_blocking};
+
+use crate::{Error, identity::Place, job::Encoded, tags::CoverArt};
+
+/// Bytes read from a spool at a time.
+const CHUNK: usize = 1 << 20;
+
+/// A larger `track.json` than this is not ours (a day of sound has 180,000 segments).
+const MAX_INDEX_BYTES: u64 = 64 << 20;
+
+/// Name of the object that makes a revision exist.
+const INDEX: &str = "track.json";
+
+/// The store as one track sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Shelf {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) place: Place,
+}
+
+impl Shelf {
+    /// The track, if this revision of it was published. A broken index counts as none: publishing
+    /// again mends it.
+    pub(crate) async fn published(&self) -> Result<Option<Track>, Error> {
+        let key = self.place.key(INDEX)?;
+        let object = match self.store.get(&key, None).await {
+            Ok(object) => object,
+            Err(storage::Error::NotFound(_)) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        if object.meta.size > MAX_INDEX_BYTES {
+            let reason = format!("it has {} bytes", object.meta.size);
+            return Err(Error::Index {
+                key: key.to_string(),
+                reason,
+            });
+        }
+        let parts: Vec<Bytes> = object.body.try_collect().await?;
+        match serde_json::from_slice::<Track>(&parts.concat()) {
+            Ok(track) if track.schema > SCHEMA => {
+                let reason = format!("its schema {} is newer than {SCHEMA}", track.schema);
+                Err(Error::Index {
+                    key: key.to_string(),
+                    reason,
+                })
+            }
+            Ok(track) => Ok(Some(track)),
+            Err(error) => {
+                tracing::warn!(%key, %error, "stored index is broken, publishing again");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Uploads all renditions at once and returns them in order, described.
+    pub(crate) async fn renditions(&self, encoded: Vec<Encoded>) -> Result<Vec<Rendition>, Error> {
+        let mut uploads = JoinSet::new();
+        for (n, encoded) in encoded.into_iter().enumerate() {
+            let shelf = self.clone();
+            uploads.spawn(async move { Ok::<_, Error>((n, shelf.rendition(encoded).await?)) });
+        }
+        let mut done = Vec::new();
+        while let Some(upload) = uploads.join_next().await {
+            done.push(upload.map_err(|e| Error::Internal(e.to_string()))??);
+        }
+        done.sort_by_key(|(n, _)| *n);
+        Ok(done.into_iter().map(|(_, rendition)| rendition).collect())
+    }
+
+    async fn rendition(&self, encoded: Encoded) -> Result<Rendition, Error> {
+        let Encoded {
+            rung,
+            packaged,
+            channels,
+        } = encoded;
+        let key = self.place.key(&format!("{}.mp4", rung.id))?;
+        let mut upload = self.store.upload(&key).await?;
+        let mut hash = Sha256::new_with_prefix(&packaged.head);
+        let head = Bytes::from(packaged.head);
+        upload.write(head).await?;
+        let mut spool = packaged.spool;
+        spool.seek(SeekFrom::Start(0)).map_err(Error::Spool)?;
+        loop {
+            let (read, rest, used) = spawn_blocking(move || read_chunk(spool, hash))
+                .await
+                .map_err(|e| Error::Internal(e.to_string()))?;
+            (spool, hash) = (rest, used);
+            let chunk = read.map_err(Error::Spool)?;
+            if chunk.is_empty() {
+                break;
+            }
+            upload.write(chunk).await?;
+        }
+        let meta = upload.finish().await?;
+        if meta.size != packaged.bytes {
+            let what = format!(
+                "{key} has {} bytes in the store, not {}",
+                meta.size, packaged.bytes
+            );
+            return Err(Error::Internal(what));
+        }
+        let described = &packaged.description;
+        let timescale = manifests::Timescale(described.rate);
+        Ok(Rendition {
+            codec: rung.codec(),
+            id: rung.id,
+            sample_rate: described.rate,
+            channels,
+            bit_depth: described.bit_depth().map(u32::from),
+            timescale,
+            priming: manifests::Ticks(described.priming),
+            valid: manifests::Ticks(described.valid),
+            padding: manifests::Ticks(0),
+            average: packaged.average,
+            peak: packaged.peak,
+            bytes: packaged.bytes,
+            sha256: hex::encode(hash.finalize()),
+            init: packaged.init,
+            index: packaged.index,
+            segments: packaged.segments,
+        })
+    }
+
+    /// Stores the cover.
+    pub(crate) async fn cover(&self, art: CoverArt) -> Result<Cover, Error> {
+        let name = format!("cover.{}", art.extension());
+        let cover = Cover {
+            mime: art.mime.to_owned(),
+            bytes: art.bytes.len() as u64,
+            sha256: hex::encode(Sha256::digest(&art.bytes)),
+            name,
+        };
+        self.store
+            .put(&self.place.key(&cover.name)?, art.bytes.into())
+            .await?;
+        Ok(cover)
+    }
+
+    /// Makes the track exist.
+    pub(crate) async fn index(&self, track: &Track) -> Result<(), Error> {
+        let json = serde_json::to_vec(track).map_err(|e| Error::Internal(e.to_string()))?;
+        self.store.put(&self.place.key(INDEX)?, json.into()).await?;
+        Ok(())
+    }
+}
+
+/// Reads and hashes up to [`CHUNK`] bytes; empty at the end.
+fn read_chunk(mut spool: File, mut hash: Sha256) -> (std::io::Result<Bytes>, File, Sha256) {
+    let mut chunk = Vec::with_capacity(CHUNK);
+    let read = spool.by_ref().take(CHUNK as u64).read_to_end(&mut chunk);
+    hash.update(&chunk);
+    (read.map(|_| chunk.into()), spool, hash)
+}

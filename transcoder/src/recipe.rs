@@ -1,0 +1,268 @@
+//! The ladder: every rung and every encoder setting, in one place.
+//!
+//! The recipe's digest is part of a track's revision, so a change here makes new objects beside
+//! the old ones. Does not decide which rungs a track gets: `ladder` does.
+
+use manifests::{Codec, Omitted};
+use sha2::{Digest, Sha256};
+
+use crate::encode::{aac, opus};
+
+/// Raised whenever the packaging or an encoder changes what comes out of the same settings.
+pub const VERSION: u32 = 1;
+
+/// How one rung is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settings {
+    /// Opus at 48 kHz.
+    Opus(opus::Settings),
+    /// AAC at 48 kHz.
+    Aac(aac::Settings),
+    /// FLAC at the source's rate and depth.
+    Flac {
+        /// libFLAC's preset, 0–8.
+        level: u8,
+    },
+}
+
+/// One rung of the ladder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rung {
+    /// Rendition id, `opus-96`.
+    pub id: String,
+    /// Encoder settings.
+    pub settings: Settings,
+}
+
+impl Rung {
+    /// The codec.
+    pub fn codec(&self) -> Codec {
+        match self.settings {
+            Settings::Opus(_) => Codec::Opus,
+            Settings::Aac(aac::Settings {
+                profile: aac::Profile::Lc,
+                ..
+            }) => Codec::AacLc,
+            Settings::Aac(aac::Settings {
+                profile: aac::Profile::He,
+                ..
+            }) => Codec::HeAac,
+            Settings::Flac { .. } => Codec::Flac,
+        }
+    }
+
+    /// Target bit rate in bit/s, `None` for a lossless rung.
+    pub fn bitrate(&self) -> Option<u32> {
+        match self.settings {
+            Settings::Opus(settings) => Some(settings.bitrate),
+            Settings::Aac(settings) => Some(settings.bitrate),
+            Settings::Flac { .. } => None,
+        }
+    }
+}
+
+/// A versioned ladder, in the order in which `track.json` lists renditions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipe {
+    /// Name, part of the revision.
+    pub name: String,
+    /// Opus ascending, AAC ascending, FLAC.
+    pub rungs: Vec<Rung>,
+}
+
+impl Default for Recipe {
+    /// The standard ladder.
+    fn default() -> Self {
+        let opus = |kbps: u32| Rung {
+            id: format!("opus-{kbps}"),
+            settings: Settings::Opus(opus::Settings {
+                bitrate: kbps * 1000,
+                complexity: 10,
+                constrained: true,
+            }),
+        };
+        let aac = |kbps: u32, profile| Rung {
+            id: format!("aac-{kbps}"),
+            settings: Settings::Aac(aac::Settings {
+                profile,
+                bitrate: kbps * 1000,
+            }),
+        };
+        let flac = Rung {
+            id: "flac".into(),
+            settings: Settings::Flac { level: 5 },
+        };
+        Self {
+            name: "standard".into(),
+            rungs: vec![
+                opus(32),
+                opus(64),
+                opus(96),
+                opus(160),
+                aac(64, aac::Profile::He),
+                aac(128, aac::Profile::Lc),
+                aac(256, aac::Profile::Lc),
+                flac,
+            ],
+        }
+    }
+}
+
+impl Recipe {
+    /// SHA-256 over name, version and settings; equal digests promise equal output.
+    pub fn digest(&self) -> [u8; 32] {
+        let aac = cfg!(feature = "fdk-aac");
+        let text = format!("{} v{VERSION} aac={aac} {:?}", self.name, self.rungs);
+        Sha256::digest(text).into()
+    }
+}
+
+/// What a source can fill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Samples per second.
+    pub rate: u32,
+    /// Channels after any downmix, 1 or 2.
+    pub channels: usize,
+    /// Bit rate in bit/s, where the source is lossy.
+    pub lossy_bitrate: Option<u32>,
+}
+
+/// The rungs that a track gets, and those it does without.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// To be encoded, in the recipe's order.
+    pub rungs: Vec<Rung>,
+    /// Left out, in the recipe's order.
+    pub omitted: Vec<Omitted>,
+}
+
+impl Recipe {
+    /// Leaves out what the source can't fill, but never the lowest Opus and the lowest AAC rung.
+    pub fn plan(&self, capacity: Capacity) -> Plan {
+        let mut plan = Plan::default();
+        for (n, rung) in self.rungs.iter().enumerate() {
+            let lowest = !self.rungs[..n].iter().any(|r| same_family(r, rung));
+            match unfit(rung, capacity, lowest) {
+                Some(reason) => plan.omitted.push(Omitted {
+                    id: rung.id.clone(),
+                    reason,
+                }),
+                None => plan.rungs.push(rung.clone()),
+            }
+        }
+        plan
+    }
+}
+
+fn same_family(a: &Rung, b: &Rung) -> bool {
+    std::mem::discriminant(&a.settings) == std::mem::discriminant(&b.settings)
+}
+
+/// A lossy source may be somewhat below a rung's nominal rate (a "256" that measures 245) and
+/// still fill it.
+const LOSSY_SLACK_PERCENT: u64 = 110;
+
+/// Why the source can't fill the rung.
+fn unfit(rung: &Rung, capacity: Capacity, lowest: bool) -> Option<String> {
+    if matches!(rung.settings, Settings::Aac(_)) && !cfg!(feature = "fdk-aac") {
+        return Some("this build has no AAC encoder".into());
+    }
+    let Some(bitrate) = rung.bitrate() else {
+        return capacity
+            .lossy_bitrate
+            .map(|_| "the source is lossy already".into());
+    };
+    if lowest {
+        return None;
+    }
+    if let Some(source) = capacity.lossy_bitrate
+        && u64::from(bitrate) * 100 > u64::from(source) * LOSSY_SLACK_PERCENT
+    {
+        return Some(format!(
+            "the source has only {} kbit/s",
+            source.div_ceil(1000)
+        ));
+    }
+    if bitrate > bandwidth_cap(capacity.rate) {
+        return Some(format!(
+            "the source has only {} Hz sample rate",
+            capacity.rate
+        ));
+    }
+    if capacity.channels == 1 && bitrate > MONO_CAP {
+        return Some("the source is mono, which a lower rung carries as well".into());
+    }
+    None
+}
+
+/// One channel is transparent at 96 kbit/s in Opus and at 128 in AAC.
+const MONO_CAP: u32 = 128_000;
+
+/// The bit rate in bit/s beyond which a source of that sample rate has nothing left to code.
+fn bandwidth_cap(rate: u32) -> u32 {
+    match rate {
+        0..=12_000 => 32_000,
+        12_001..=16_000 => 64_000,
+        16_001..=24_000 => 96_000,
+        24_001..=32_000 => 128_000,
+        _ => u32::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(rate: u32, channels: usize, lossy_bitrate: Option<u32>, expected: &[&str]) {
+        let plan = Recipe::default().plan(Capacity {
+            rate,
+            channels,
+            lossy_bitrate,
+        });
+        let ids: Vec<_> = plan.rungs.iter().map(|r| r.id.as_str()).collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .copied()
+            .filter(|id| cfg!(feature = "fdk-aac") || !id.starts_with("aac"))
+            .collect();
+        assert_eq!(ids, expected);
+        assert_eq!(
+            plan.rungs.len() + plan.omitted.len(),
+            Recipe::default().rungs.len()
+        );
+    }
+
+    #[test]
+    fn rungs_follow_the_source() {
+        let all = [
+            "opus-32", "opus-64", "opus-96", "opus-160", "aac-64", "aac-128", "aac-256", "flac",
+        ];
+        check(44_100, 2, None, &all);
+        check(
+            48_000,
+            1,
+            None,
+            &["opus-32", "opus-64", "opus-96", "aac-64", "aac-128", "flac"],
+        );
+        check(44_100, 2, Some(245_000), &all[..7]);
+        check(
+            44_100,
+            2,
+            Some(128_000),
+            &["opus-32", "opus-64", "opus-96", "aac-64", "aac-128"],
+        );
+        check(44_100, 2, Some(24_000), &["opus-32", "aac-64"]);
+        check(8_000, 1, None, &["opus-32", "aac-64", "flac"]);
+    }
+
+    #[test]
+    fn digest_follows_settings() {
+        let mut recipe = Recipe::default();
+        let before = recipe.digest();
+        assert_eq!(before, Recipe::default().digest());
+        recipe.rungs.pop();
+        assert_ne!(before, recipe.digest());
+    }
+}
