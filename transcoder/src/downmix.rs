@@ -38,10 +38,25 @@ pub(crate) fn wave_order(channels: usize) -> &'static [Speaker] {
         4 => &[Left, Right, SurroundLeft, SurroundRight],
         5 => &[Left, Right, Centre, SurroundLeft, SurroundRight],
         6 => &[Left, Right, Centre, Lfe, SurroundLeft, SurroundRight],
-        7 => &[Left, Right, Centre, Lfe, RearCentre, SurroundLeft, SurroundRight],
-        8 => {
-            &[Left, Right, Centre, Lfe, SurroundLeft, SurroundRight, SurroundLeft, SurroundRight]
-        }
+        7 => &[
+            Left,
+            Right,
+            Centre,
+            Lfe,
+            RearCentre,
+            SurroundLeft,
+            SurroundRight,
+        ],
+        8 => &[
+            Left,
+            Right,
+            Centre,
+            Lfe,
+            SurroundLeft,
+            SurroundRight,
+            SurroundLeft,
+            SurroundRight,
+        ],
         _ => &[],
     }
 }
@@ -52,10 +67,25 @@ pub(crate) fn vorbis_order(channels: usize) -> &'static [Speaker] {
         3 => &[Left, Centre, Right],
         5 => &[Left, Centre, Right, SurroundLeft, SurroundRight],
         6 => &[Left, Centre, Right, SurroundLeft, SurroundRight, Lfe],
-        7 => &[Left, Centre, Right, SurroundLeft, SurroundRight, RearCentre, Lfe],
-        8 => {
-            &[Left, Centre, Right, SurroundLeft, SurroundRight, SurroundLeft, SurroundRight, Lfe]
-        }
+        7 => &[
+            Left,
+            Centre,
+            Right,
+            SurroundLeft,
+            SurroundRight,
+            RearCentre,
+            Lfe,
+        ],
+        8 => &[
+            Left,
+            Centre,
+            Right,
+            SurroundLeft,
+            SurroundRight,
+            SurroundLeft,
+            SurroundRight,
+            Lfe,
+        ],
         _ => wave_order(channels),
     }
 }
@@ -77,7 +107,10 @@ impl Downmix {
         let loudest = left.iter().sum::<f32>().max(right.iter().sum());
         let scale = if loudest > 0.0 { 1.0 / loudest } else { 0.0 };
         let scaled = |row: Vec<f32>| row.into_iter().map(|c| c * scale).collect();
-        Some(Downmix { left: scaled(left), right: scaled(right) })
+        Some(Downmix {
+            left: scaled(left),
+            right: scaled(right),
+        })
     }
 
     /// Mixes `[channel][frame]` to stereo. Channels beyond the layout are ignored.
@@ -119,8 +152,13 @@ mod tests {
         for channels in 3..=8 {
             for layout in [wave_order(channels), vorbis_order(channels)] {
                 assert_eq!(layout.len(), channels);
-                let out = Downmix::new(layout).unwrap().apply(&vec![vec![1.0; 2]; channels]);
-                assert!(out.concat().iter().all(|s| (0.99..=1.000_001).contains(s)), "{out:?}");
+                let out = Downmix::new(layout)
+                    .unwrap()
+                    .apply(&vec![vec![1.0; 2]; channels]);
+                assert!(
+                    out.concat().iter().all(|s| (0.99..=1.000_001).contains(s)),
+                    "{out:?}"
+                );
             }
         }
     }

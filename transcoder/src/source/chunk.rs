@@ -36,7 +36,9 @@ impl Chunk {
 
     /// Drops everything after the first `frames`.
     pub(super) fn truncate(&mut self, frames: usize) {
-        self.float.iter_mut().for_each(|plane| plane.truncate(frames));
+        self.float
+            .iter_mut()
+            .for_each(|plane| plane.truncate(frames));
         for plane in self.exact.iter_mut().flatten() {
             plane.truncate(frames);
         }
@@ -46,11 +48,17 @@ impl Chunk {
     pub(super) fn take_front(&mut self, frames: usize) -> Chunk {
         let frames = frames.min(self.frames());
         Chunk {
-            float: self.float.iter_mut().map(|plane| front(plane, frames)).collect(),
-            exact: self
-                .exact
-                .as_mut()
-                .map(|planes| planes.iter_mut().map(|plane| front(plane, frames)).collect()),
+            float: self
+                .float
+                .iter_mut()
+                .map(|plane| front(plane, frames))
+                .collect(),
+            exact: self.exact.as_mut().map(|planes| {
+                planes
+                    .iter_mut()
+                    .map(|plane| front(plane, frames))
+                    .collect()
+            }),
         }
     }
 
@@ -64,7 +72,9 @@ impl Chunk {
             to.append(from);
         }
         if let (Some(to), Some(from)) = (&mut self.exact, &mut other.exact) {
-            to.iter_mut().zip(from).for_each(|(to, from)| to.append(from));
+            to.iter_mut()
+                .zip(from)
+                .for_each(|(to, from)| to.append(from));
         }
     }
 }

@@ -22,7 +22,9 @@ pub enum Error {
     #[error("holds no sound (0 samples)")]
     Empty,
     /// The header promises clearly more sound than the file holds.
-    #[error("is truncated: its header promises {promised_s:.2} s, but only {found_s:.2} s could be decoded")]
+    #[error(
+        "is truncated: its header promises {promised_s:.2} s, but only {found_s:.2} s could be decoded"
+    )]
     Truncated {
         /// Length in seconds by the header.
         promised_s: f64,
@@ -68,6 +70,8 @@ pub enum Error {
 impl Error {
     /// A [`Error::Damaged`] with that reason.
     pub(crate) fn damaged(reason: impl Into<String>) -> Error {
-        Error::Damaged { reason: reason.into() }
+        Error::Damaged {
+            reason: reason.into(),
+        }
     }
 }

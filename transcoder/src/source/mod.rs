@@ -3,9 +3,29 @@
 //! Owns containers, codecs, trimming of encoder delay and padding, the downmix to stereo, and the
 //! limits on what a header may claim. Does not own resampling, loudness or tags.
 
+mod chunk;
+mod codec;
+mod demux;
 mod error;
+mod frames;
+mod layout;
+mod mp4;
+mod ogg;
+mod open;
+mod opus;
+mod page;
+mod part;
+mod sniff;
+mod window;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+
+use crate::downmix::Downmix;
+use chunk::Chunk;
+use codec::Shape;
+use frames::{Frames, Step};
+use window::Window;
 
 pub use error::Error;
 
@@ -61,7 +81,8 @@ impl Format {
 
     /// Depth of [`Block::exact`] in bits (8–24), or `None` if blocks carry no exact samples.
     pub fn exact_depth(&self) -> Option<u32> {
-        self.bit_depth.filter(|depth| *depth <= 24 && self.channels <= 2)
+        self.bit_depth
+            .filter(|depth| *depth <= 24 && self.channels <= 2)
     }
 }
 
@@ -89,16 +110,43 @@ impl Block {
 /// channels mixed down to stereo: exactly the valid sound, no more and no less.
 pub struct Source {
     format: Format,
+    frames: Box<dyn Frames>,
+    /// The first step, taken when the file was opened.
+    first: Option<Step>,
+    shape: Shape,
+    window: Window,
+    mix: Option<Downmix>,
+    promise: Option<Promise>,
+    limits: Limits,
+    finished: bool,
+}
+
+/// How much sound the headers promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Promise {
+    /// Valid frames.
+    frames: u64,
+    /// Frames that may be missing before the file counts as truncated.
+    tolerance: u64,
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Source")
+            .field("format", &self.format)
+            .field("window", &self.window)
+            .field("promise", &self.promise)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Source {
     /// Opens and probes a file, by its content and not by its name.
     ///
     /// # Errors
-    /// Any of [`Error`] but [`Error::Truncated`] and [`Error::CutOff`], which come at the end.
+    /// Any of [`Error`].
     pub fn open(path: &Path, limits: &Limits) -> Result<Source, Error> {
-        let _ = (path, limits);
-        Err(Error::NotAudio)
+        guard(|| open::open(path, limits))
     }
 
     /// What was found.
@@ -112,7 +160,84 @@ impl Source {
     /// [`Error::Empty`] in place of the first `None` if there was no sample at all;
     /// [`Error::Truncated`], [`Error::CutOff`] or [`Error::Damaged`] where sound is missing:
     /// whatever was decoded before must then be discarded.
+    #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Block>, Error> {
+        while !self.finished {
+            // Whatever goes wrong, there is no going on after it.
+            self.finished = true;
+            let step = match self.first.take() {
+                Some(step) => step,
+                None => guard(|| self.frames.next())?,
+            };
+            let valid = match step {
+                Step::Chunk(chunk) => {
+                    self.finished = false;
+                    self.check(&chunk)?;
+                    self.window.push(chunk)
+                }
+                Step::End { cut_off } => {
+                    let rest = self.window.finish();
+                    self.check_end(cut_off)?;
+                    rest
+                }
+            };
+            if valid.frames() > 0 {
+                return Ok(Some(self.block(valid)));
+            }
+        }
         Ok(None)
     }
+
+    /// Refuses sound that changes its shape midway or never ends.
+    fn check(&self, chunk: &Chunk) -> Result<(), Error> {
+        let shape = self.frames.shape();
+        if shape != self.shape || chunk.float.len() != self.shape.layout.len() {
+            return Err(Error::damaged(
+                "its sample rate or number of channels changes midway",
+            ));
+        }
+        let limit_s = self.limits.max_duration_s;
+        if self.window.emitted() > u64::from(limit_s) * u64::from(self.shape.rate) {
+            return Err(Error::TooLong { limit_s });
+        }
+        Ok(())
+    }
+
+    /// Compares what was found with what was promised.
+    fn check_end(&self, cut_off: bool) -> Result<(), Error> {
+        let found = self.window.emitted();
+        let seconds = |frames: u64| frames as f64 / f64::from(self.shape.rate.max(1));
+        match self.promise {
+            Some(promise) if found.saturating_add(promise.tolerance) < promise.frames => {
+                Err(Error::Truncated {
+                    promised_s: seconds(promise.frames),
+                    found_s: seconds(found),
+                })
+            }
+            None if cut_off => Err(Error::CutOff {
+                found_s: seconds(found),
+            }),
+            _ if found == 0 => Err(Error::Empty),
+            _ => Ok(()),
+        }
+    }
+
+    fn block(&self, chunk: Chunk) -> Block {
+        match &self.mix {
+            Some(mix) => Block {
+                samples: mix.apply(&chunk.float),
+                exact: None,
+            },
+            None => Block {
+                samples: chunk.float,
+                exact: chunk.exact,
+            },
+        }
+    }
+}
+
+/// Runs decoders of others: a panic of theirs is a fault of the file.
+fn guard<T>(run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|_| Err(Error::damaged("its decoder gave up on it")))
 }

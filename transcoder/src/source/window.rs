@@ -44,7 +44,13 @@ pub(super) struct Window {
 impl Window {
     /// A window that drops `skip` frames at the start and ends as `tail` says.
     pub(super) fn new(skip: u64, tail: Tail) -> Window {
-        Window { skip, tail, emitted: 0, held: Chunk::default(), stale: false }
+        Window {
+            skip,
+            tail,
+            emitted: 0,
+            held: Chunk::default(),
+            stale: false,
+        }
     }
 
     /// Frames let through so far.
@@ -90,7 +96,11 @@ impl Window {
                 self.held.truncate((ready + tick + 1) as usize);
                 ready
             }
-            Tail::Padding { frames, padding, slack } => {
+            Tail::Padding {
+                frames,
+                padding,
+                slack,
+            } => {
                 let left = frames.saturating_sub(self.emitted);
                 let ready = held.saturating_sub(padding);
                 self.stale |= ready > left + slack;
@@ -115,7 +125,12 @@ mod tests {
         let mut out = Vec::new();
         let ramp: Vec<f32> = (0..total).map(|n| n as f32).collect();
         for part in ramp.chunks(10) {
-            out.extend(window.push(Chunk::float(vec![part.to_vec()])).float.concat());
+            out.extend(
+                window
+                    .push(Chunk::float(vec![part.to_vec()]))
+                    .float
+                    .concat(),
+            );
         }
         out.extend(window.finish().float.concat());
         assert_eq!(out.len() as u64, window.emitted());
@@ -125,13 +140,19 @@ mod tests {
     #[test]
     fn every_tail_ends_where_it_should() {
         assert_eq!(run(5, Tail::Open, 100), (95, Some(5.0), Some(99.0)));
-        assert_eq!(run(25, Tail::Exactly(30), 100), (30, Some(25.0), Some(54.0)));
+        assert_eq!(
+            run(25, Tail::Exactly(30), 100),
+            (30, Some(25.0), Some(54.0))
+        );
         assert_eq!(run(5, Tail::Exactly(0), 100), (0, None, None));
     }
 
     #[test]
     fn an_edit_rounded_to_a_movie_tick_keeps_the_exact_end() {
-        let edit = Tail::Edit { frames: 90, tick: 4 };
+        let edit = Tail::Edit {
+            frames: 90,
+            tick: 4,
+        };
         assert_eq!(run(5, edit, 98), (93, Some(5.0), Some(97.0)));
         assert_eq!(run(5, edit, 120), (90, Some(5.0), Some(94.0)));
         assert_eq!(run(5, edit, 60), (55, Some(5.0), Some(59.0)));
@@ -139,7 +160,11 @@ mod tests {
 
     #[test]
     fn padding_is_dropped_and_a_stale_header_is_not_believed() {
-        let tail = Tail::Padding { frames: 80, padding: 7, slack: 20 };
+        let tail = Tail::Padding {
+            frames: 80,
+            padding: 7,
+            slack: 20,
+        };
         assert_eq!(run(10, tail, 97), (80, Some(10.0), Some(89.0)));
         assert_eq!(run(10, tail, 110), (80, Some(10.0), Some(89.0)));
         assert_eq!(run(10, tail, 200), (183, Some(10.0), Some(192.0)));
