@@ -33,6 +33,11 @@ const ALBUMS = [
   ["Small Rooms", "Yuki Tanabe", "2025", 330, ["Attic", "Pantry", "Landing", "Box Room"]],
 ];
 
+/** @param {string} name */
+function artistId(name) {
+  return `r${digest(name).slice(0, 12)}`;
+}
+
 /** @param {{fault?: (path: string) => number | null, latency?: number, rate?: number, empty?: boolean, tokenLife?: number}} [knobs] */
 export function world(knobs = {}) {
   const albums = knobs.empty ? [] : ALBUMS.map(album);
@@ -73,6 +78,7 @@ function track({ title, artist, album, n, sound, at, hue }) {
     revision,
     title,
     artist,
+    artist_id: artistId(artist),
     album,
     track_number: n,
     disc_number: 1,
@@ -107,8 +113,7 @@ function summary(t) {
   return { ...rest, renditions };
 }
 
-const listing = ({ id, title, artist, date, cover, track_count, duration_s }) => ({ id, title, artist, date, cover, track_count, duration_s });
-const artistId = (name) => `r${digest(name).slice(0, 12)}`;
+const listing = ({ id, title, artist, date, cover, track_count, duration_s }) => ({ id, title, artist, artist_id: artistId(artist), date, cover, track_count, duration_s });
 
 /**
  * Starts the server.
@@ -246,11 +251,11 @@ async function api(w, path, url, request, response) {
 async function playlists(w, [id, what, item], request, response) {
   const { method } = request;
   const body = method === "GET" || method === "DELETE" ? {} : await readJson(request);
-  const full = (/** @type {any} */ p) => ({ ...p, items: p.items.map((i) => ({ item_id: i.item_id, track: summary(i.track) })) });
+  const full = (/** @type {any} */ p) => ({ ...p, items: p.items.map((i) => ({ item_id: i.item_id, track_id: i.track.id, track: summary(i.track) })) });
   const ok = (/** @type {any} */ b, status = 200) => json(response, status, b);
   if (!id) {
     if (method === "GET") {
-      return ok({ playlists: w.playlists.map((p) => ({ id: p.id, name: p.name, version: p.version, track_count: p.items.length, duration_s: p.items.reduce((s, i) => s + i.track.duration_s, 0) })) });
+      return ok({ playlists: w.playlists.map((p) => ({ id: p.id, name: p.name, version: p.version, item_count: p.items.length })) });
     }
     const made = { id: `p${w.nextId++}`, name: body.name, version: 1, items: [] };
     w.playlists.push(made);

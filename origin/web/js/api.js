@@ -27,6 +27,7 @@
  * @property {string} revision
  * @property {string} title
  * @property {string | null} artist
+ * @property {string} [artist_id]
  * @property {{id: string, title: string} | null} album
  * @property {number | null} track_number
  * @property {number | null} disc_number
@@ -38,7 +39,7 @@
  * @property {string} dash
  */
 
-/** @typedef {{id: string, title: string, artist: string | null, date: string | null, cover: string | null, track_count: number, duration_s: number}} AlbumListing */
+/** @typedef {{id: string, title: string, artist: string | null, artist_id?: string, date: string | null, cover: string | null, track_count: number, duration_s: number}} AlbumListing */
 /** @typedef {AlbumListing & {tracks: TrackSummary[]}} Album */
 /** @typedef {{item_id: string, track: TrackSummary}} PlaylistItem */
 /** @typedef {{id: string, name: string, version: number, items: PlaylistItem[]}} Playlist */
