@@ -98,7 +98,8 @@ async function play(context, { player, url, end, brief }) {
   try {
     const since = Date.now();
     await page.evaluate(starters[player], url);
-    await page.evaluate(() => audio.play());
+    // Not awaited: where nothing loads, the promise never settles.
+    await page.evaluate(() => void audio.play().catch(() => {}));
     await until(page, () => audio.currentTime > 0.2, "no sound starts");
     const first = Date.now() - since;
     await until(page, () => audio.buffered.length > 0 && audio.buffered.end(audio.buffered.length - 1) > audio.duration - 0.5, "the end is never buffered");

@@ -4,7 +4,10 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::{stack, tools};
+use crate::{
+    signal, stack, tools,
+    wav::{self, Sample},
+};
 
 const NEEDS: &[&str] = &["node", "chromium", "node_modules/playwright-core"];
 
@@ -57,13 +60,43 @@ fn chromium_plays_by_hls_js_shaka_and_dash_js() {
     );
 }
 
+/// A folder with an album of tagged tracks of 14 s.
+fn album(name: &str, titles: &[&str]) -> std::path::PathBuf {
+    let dir = stack::scratch(name);
+    for (index, title) in titles.iter().enumerate() {
+        let voices = [0, 1].map(|c| signal::voice(c + 2 * index, 44_100, 44_100 * 14, 7000.0));
+        let source = dir.with_extension("source.wav");
+        wav::write(&source, &voices, 44_100, Sample::S16);
+        let tags = [
+            format!("ALBUM={name}"),
+            "ARTIST=The Partials".to_owned(),
+            format!("TITLE={title}"),
+            format!("TRACKNUMBER={}", index + 1),
+        ];
+        let mut flac = tools::command("flac");
+        flac.args(["--silent", "--force"])
+            .args(tags.iter().flat_map(|tag| ["--tag", tag]));
+        flac.arg(&source)
+            .arg("-o")
+            .arg(dir.join(format!("{index}.flac")));
+        tools::run(&mut flac);
+    }
+    dir
+}
+
 #[test]
 fn chromium_plays_by_our_own_player() {
-    if !tools::have(NEEDS) {
+    if !tools::have(NEEDS) || !tools::have(&["flac"]) {
         return;
     }
     let shared = stack::shared();
-    let env = [("BASE_URL", shared.stack.http.as_str())];
+    let files = album("Running On", &["First Light", "Second Wind"]);
+    let (output, lines) = stack::ingest(shared.stack.data(), &[&files]);
+    assert!(output.status.success(), "{lines:?}");
+    let env = [
+        ("BASE_URL", shared.stack.http.as_str()),
+        ("ALBUM", "Running On"),
+    ];
     let output = node("deploy/tests/browser/own.mjs", &env);
     assert!(
         output.status.success(),
@@ -90,4 +123,34 @@ fn chromium_fetches_over_http_3() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// The web player's own tests, against the real stack where they take one.
+#[test]
+fn the_web_players_own_tests_pass() {
+    if !tools::have(NEEDS) {
+        return;
+    }
+    let shared = stack::shared();
+    let folder = tools::root().join("origin/web-tests");
+    let mut files: Vec<_> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_string_lossy().ends_with(".test.mjs"))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "no tests in {}", folder.display());
+    let output = tools::command("node")
+        .arg("--test")
+        .args(&files)
+        .env("BASE_URL", &shared.stack.http)
+        .env("CHROMIUM", tools::find("chromium").unwrap())
+        .output()
+        .unwrap();
+    let words = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{words}");
+    let summary = words
+        .lines()
+        .filter(|l| l.starts_with('#') || l.starts_with('\u{2139}'));
+    println!("{}", summary.collect::<Vec<_>>().join("\n"));
 }
