@@ -73,7 +73,10 @@ function show() {
     if (/** @type {HTMLElement} */ (link).dataset.place === shown.place) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  if (route.parts[0] !== "search" && !typing) one("#search").value = "";
+  const searching = route.parts[0] === "search";
+  document.body.classList.toggle("searching", searching);
+  if (searching && !route.query.get("q") && !first) one("#search").focus();
+  if (!searching && !typing) one("#search").value = "";
   else if (!typing) one("#search").value = route.query.get("q") ?? "";
   scrollTo(0, scrolls.get(route.key) ?? 0);
   if (!first && !typing) main.focus({ preventScroll: true });

@@ -118,7 +118,7 @@ function qualityItems(app) {
       run: choose(r.id),
     })),
     { label: "Even loudness", heading: true },
-    normalize("album", "By album", "keeps an album’s own dynamics"),
+    normalize("album", "By album", "as mastered within"),
     normalize("track", "By track", ""),
     normalize("off", "Off", ""),
     { label: "For the curious", heading: true },

@@ -50,7 +50,12 @@ function facts({ player, settings }) {
     ["Rebuffered", `${stats.rebuffers} ×`],
     ["Joined", `${stats.advances} × without a gap`],
     ["Fetched", size(stats.bytes)],
-    ["Loudness", typeof lufs === "number" ? `${lufs.toFixed(1)} LUFS, ${scale < 1 ? `${(20 * Math.log10(scale)).toFixed(1)} dB` : "as is"}` : "–"],
+    ["Loudness", typeof lufs === "number" ? `${signed(lufs)} LUFS, ${scale < 1 ? `${signed(20 * Math.log10(scale))} dB` : "as is"}` : "–"],
     ["Track", track ? `${track.id} / ${track.revision}` : "–"],
   ];
+}
+
+/** @param {number} value @returns {string} one decimal, with a minus sign that is one */
+function signed(value) {
+  return value.toFixed(1).replace("-", "−");
 }

@@ -37,11 +37,12 @@ export function openTrackMenu(app, anchor, tracks, more = []) {
 }
 
 /**
+ * Asks which playlist tracks are to go to.
  * @param {App} app
  * @param {HTMLElement} anchor
  * @param {TrackSummary[]} tracks
  */
-async function choosePlaylist(app, anchor, tracks) {
+export async function choosePlaylist(app, anchor, tracks) {
   const answer = await attempt(app, () => api.get(api.paths.playlists));
   if (!answer) return;
   const add = async (/** @type {string} */ id, /** @type {string} */ name) => {

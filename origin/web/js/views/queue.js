@@ -7,7 +7,7 @@ import { h, framed } from "../dom.js";
 import { length, plural } from "../format.js";
 import { reorderable } from "../ui/reorder.js";
 import { markCurrent, trackList } from "../ui/track-list.js";
-import { openTrackMenu } from "../ui/track-menu.js";
+import { choosePlaylist } from "../ui/track-menu.js";
 import { notice } from "./states.js";
 
 /** @typedef {import("../app.js").App} App */
@@ -60,9 +60,9 @@ function render(app) {
       type: "button",
       class: "ghost-button",
       "aria-haspopup": "menu",
-      on: { click: (/** @type {MouseEvent} */ e) => openTrackMenu(app, /** @type {HTMLElement} */ (e.currentTarget), q.entries.map((x) => x.track)) },
+      on: { click: (/** @type {MouseEvent} */ e) => choosePlaylist(app, /** @type {HTMLElement} */ (e.currentTarget), q.entries.map((x) => x.track)) },
     },
-    "Save…",
+    "Save as playlist",
   );
   return h(
     "div",
