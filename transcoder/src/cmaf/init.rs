@@ -88,7 +88,7 @@ impl Description {
             self.mvhd(b);
             b.plain(b"trak", |b| self.trak(b));
             b.plain(b"mvex", |b| self.mvex(b));
-            if let Config::Aac { frame, .. } = self.config {
+            if let Config::Aac { frame, sbr: false, .. } = self.config {
                 self.gapless_tag(b, frame);
             }
         });
@@ -267,6 +267,8 @@ impl Description {
     }
 
     /// iTunSMPB below `udta`: priming, padding and length for players that know no edit list.
+    /// Only in AAC-LC: in HE-AAC readers disagree on whose samples it counts, and ffmpeg 5 drops
+    /// twice the priming, which is sound.
     fn gapless_tag(&self, b: &mut Boxes, frame: u32) {
         let coded = (self.priming + self.valid).next_multiple_of(u64::from(frame));
         let padding = coded - self.priming - self.valid;

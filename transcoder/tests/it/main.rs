@@ -1,5 +1,6 @@
 //! Behaviour of the transcoder that a listener or an operator could notice.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
 
+mod ingest;
 mod packaging;
 mod sound;

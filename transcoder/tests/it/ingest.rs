@@ -1,0 +1,272 @@
+//! From files to published tracks.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Arc, Mutex},
+};
+
+use futures_util::TryStreamExt;
+use manifests::Track;
+use storage::ObjectStore;
+use tokio_util::sync::CancellationToken;
+use transcoder::{Config, Event, Report, Stage, ingest, inspect};
+
+use crate::sound;
+
+/// A folder of sources, a store and a working directory.
+struct Place {
+    dir: tempfile::TempDir,
+    store: Arc<dyn ObjectStore>,
+}
+
+impl Place {
+    fn new() -> Place {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["music", "store", "work"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        let store = Arc::new(storage::Directory::open(dir.path().join("store")).unwrap());
+        Place { dir, store }
+    }
+
+    fn music(&self) -> PathBuf {
+        self.dir.path().join("music")
+    }
+
+    fn wav(&self, name: &str, seconds: f64, channels: u16, rate: u32, bits: u16) -> Vec<i32> {
+        let samples = (seconds * f64::from(rate)) as u64;
+        let pcm = sound::music(samples, usize::from(channels), rate);
+        let pcm = sound::integers(&pcm, u32::from(bits));
+        sound::wav(&self.music().join(name), &pcm, channels, rate, bits);
+        pcm
+    }
+
+    async fn ingest(&self) -> (Report, Vec<Event>) {
+        self.ingest_until(CancellationToken::new(), |_| {}).await
+    }
+
+    async fn ingest_until(
+        &self,
+        cancel: CancellationToken,
+        on_event: impl Fn(&Event) + Send + Sync,
+    ) -> (Report, Vec<Event>) {
+        let config = Config::new(self.store.clone(), self.dir.path().join("work"));
+        let heard = Mutex::new(Vec::new());
+        let report = ingest(
+            config,
+            vec![self.music()],
+            |event| {
+                on_event(&event);
+                heard.lock().unwrap().push(event);
+            },
+            cancel,
+        )
+        .await
+        .unwrap();
+        (report, heard.into_inner().unwrap())
+    }
+
+    async fn objects(&self) -> Vec<storage::Meta> {
+        self.store.list("tracks/").try_collect().await.unwrap()
+    }
+
+    /// Path of a rendition in the store.
+    fn rendition(&self, track: &Track, id: &str) -> PathBuf {
+        let folder = format!("store/tracks/{}/{}", track.id, track.revision);
+        let found = self.dir.path().join(folder).join(format!("{id}.mp4"));
+        assert!(found.exists(), "{}", found.display());
+        found
+    }
+}
+
+fn published(events: &[Event]) -> Vec<(Arc<Track>, bool)> {
+    events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Published { track, fresh, .. } => Some((track.clone(), *fresh)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Checks every rendition of a track against its index and its source.
+#[track_caller]
+fn check_track(place: &Place, track: &Track, source: &[f32]) {
+    for rendition in &track.renditions {
+        let path = place.rendition(track, &rendition.id);
+        let file = fs::read(&path).unwrap();
+        assert_eq!(file.len() as u64, rendition.bytes);
+        assert_eq!(rendition.segments.last().unwrap().bytes.end(), rendition.bytes);
+        let mut seen = inspect::inspect(&file);
+        seen.check_ours();
+        assert!(seen.problems.is_empty(), "{}: {seen}", rendition.id);
+        for ffmpeg in sound::ffmpegs().iter().filter(|f| sound::knows_edits(f)) {
+            let decoded = sound::decode(ffmpeg, &path, Some(track.source.sample_rate));
+            let (lag, score) = sound::offset(source, &decoded);
+            assert!(lag == 0 && score > 0.9, "{}: lag {lag}, correlation {score}", rendition.id);
+        }
+    }
+}
+
+fn floats(pcm: &[i32], channels: usize, bits: u32) -> Vec<f32> {
+    pcm.iter().step_by(channels).map(|s| *s as f32 / (1_u64 << (bits - 1)) as f32).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_ingest_changes_nothing() {
+    let place = Place::new();
+    let pcm = place.wav("a.wav", 3.0, 2, 44_100, 16);
+    let (report, events) = place.ingest().await;
+    assert_eq!((report.published, report.unchanged, report.failed), (1, 0, 0), "{report:?}");
+    let (track, fresh) = published(&events).remove(0);
+    assert!(fresh);
+    assert_eq!(track.source.samples, 132_300);
+    assert_eq!(track.duration_s, 3.0);
+    assert_eq!(track.renditions.len(), 8);
+    assert!(track.loudness.track.integrated_lufs.is_some());
+    check_track(&place, &track, &floats(&pcm, 2, 16));
+    for ffmpeg in sound::ffmpegs() {
+        let expected: Vec<_> = pcm.iter().map(|s| s << 16).collect();
+        assert!(sound::decode_exact(&ffmpeg, &place.rendition(&track, "flac")) == expected);
+    }
+
+    let before = place.objects().await;
+    let (report, events) = place.ingest().await;
+    assert_eq!((report.published, report.unchanged), (0, 1));
+    assert_eq!(published(&events), [(track, false)]);
+    assert_eq!(place.objects().await, before);
+    assert_eq!(fs::read_dir(place.dir.path().join("work")).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rates_and_depths_keep_their_place() {
+    for (rate, channels, bits) in [(8_000, 1, 16), (48_000, 1, 16), (96_000, 2, 24)] {
+        let place = Place::new();
+        let pcm = place.wav("a.wav", 2.5, channels, rate, bits);
+        let (report, events) = place.ingest().await;
+        assert_eq!(report.published, 1, "{rate}: {:?}", report.failures);
+        let (track, _) = published(&events).remove(0);
+        check_track(&place, &track, &floats(&pcm, usize::from(channels), u32::from(bits)));
+        assert!(track.renditions.iter().any(|r| r.id == "opus-32"));
+        assert!(channels == 2 || track.omitted.iter().any(|o| o.id == "opus-160"));
+        for ffmpeg in sound::ffmpegs() {
+            let expected: Vec<_> = pcm.iter().map(|s| s << (32 - bits)).collect();
+            assert!(sound::decode_exact(&ffmpeg, &place.rendition(&track, "flac")) == expected);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_sample_is_a_track() {
+    let place = Place::new();
+    sound::wav(&place.music().join("a.wav"), &[12_345], 1, 44_100, 16);
+    let (report, events) = place.ingest().await;
+    assert_eq!(report.published, 1, "{:?}", report.failures);
+    let (track, _) = published(&events).remove(0);
+    assert_eq!(track.source.samples, 1);
+    assert!(track.renditions.iter().all(|r| r.segments.len() == 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_file_is_named_and_the_others_go_on() {
+    let place = Place::new();
+    place.wav("good.wav", 1.0, 1, 48_000, 16);
+    let bad = [("empty.mp3", &b""[..]), ("text.flac", b"not audio at all, only words\n")];
+    for (name, bytes) in bad {
+        fs::write(place.music().join(name), bytes).unwrap();
+    }
+    let long = place.wav("cut.wav", 1.0, 1, 48_000, 16).len();
+    let whole = fs::read(place.music().join("cut.wav")).unwrap();
+    fs::write(place.music().join("cut.wav"), &whole[..44 + long]).unwrap();
+    fs::write(place.music().join("cover.jpg"), b"x").unwrap();
+    let (report, events) = place.ingest().await;
+    assert_eq!((report.published, report.failed, report.ignored), (1, 3, 1), "{report:?}");
+    for name in ["empty.mp3", "text.flac", "cut.wav"] {
+        assert!(report.failures.iter().any(|f| f.path.ends_with(name)), "{name}");
+    }
+    let failed = events.iter().filter(|e| matches!(e, Event::Failed { .. })).count();
+    assert_eq!(failed, 3);
+    let indices = place.objects().await.iter().filter(|o| o.key.as_str().ends_with("track.json")).count();
+    assert_eq!(indices, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_ingest_leaves_nothing_visible_and_a_rerun_completes() {
+    let place = Place::new();
+    place.wav("long.wav", 40.0, 2, 44_100, 16);
+    let cancel = CancellationToken::new();
+    let (report, events) = place
+        .ingest_until(cancel.clone(), |event| {
+            let encoding = matches!(event, Event::Progress { stage: Stage::Encode, fraction, .. } if *fraction > 0.1);
+            if encoding {
+                cancel.cancel();
+            }
+        })
+        .await;
+    assert!(cancel.is_cancelled());
+    assert_eq!((report.published, report.failed, report.unfinished), (0, 0, 1));
+    assert!(published(&events).is_empty());
+    let index = |o: &storage::Meta| o.key.as_str().ends_with("track.json");
+    assert!(!place.objects().await.iter().any(index));
+    assert_eq!(fs::read_dir(place.dir.path().join("work")).unwrap().count(), 0);
+
+    let (report, _) = place.ingest().await;
+    assert_eq!(report.published, 1);
+    assert!(place.objects().await.iter().any(index));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_bytes_under_two_names_are_one_track() {
+    let place = Place::new();
+    place.wav("a.wav", 1.0, 1, 48_000, 16);
+    fs::copy(place.music().join("a.wav"), place.music().join("b.wav")).unwrap();
+    let (report, events) = place.ingest().await;
+    assert_eq!((report.published, report.unchanged), (1, 1));
+    let tracks = published(&events);
+    assert_eq!(tracks[0].0.id, tracks[1].0.id);
+}
+
+/// Makes a tagged FLAC of a WAV. False where there is no ffmpeg.
+fn tagged(from: &Path, to: &Path, gain: &str) -> bool {
+    let Some(ffmpeg) = sound::ffmpegs().into_iter().next() else { return false };
+    let made = Command::new(ffmpeg)
+        .args(["-v", "error", "-i"])
+        .arg(from)
+        .args(["-af", &format!("volume={gain}"), "-metadata", "album=Pair"])
+        .args(["-metadata", "album_artist=Someone"])
+        .arg(to)
+        .status()
+        .unwrap();
+    made.success()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tracks_of_an_album_carry_its_loudness() {
+    let place = Place::new();
+    place.wav("a.wav", 4.0, 2, 44_100, 16);
+    let (wav, at) = (place.music().join("a.wav"), |name: &str| place.music().join(name));
+    if !tagged(&wav, &at("1.flac"), "0.9") || !tagged(&wav, &at("2.flac"), "0.09") {
+        return;
+    }
+    fs::remove_file(&wav).unwrap();
+    let (report, events) = place.ingest().await;
+    assert_eq!(report.published, 2, "{:?}", report.failures);
+    let tracks = published(&events);
+    let album = tracks[0].0.loudness.album.unwrap();
+    assert_eq!(Some(album), tracks[1].0.loudness.album);
+    let lufs = |n: usize| tracks[n].0.loudness.track.integrated_lufs.unwrap();
+    let (loud, soft) = (lufs(0).max(lufs(1)), lufs(0).min(lufs(1)));
+    let whole = album.integrated_lufs.unwrap();
+    assert!(soft < whole && whole <= loud + 0.01, "{soft} {whole} {loud}");
+
+    // A third track, later: the album's figure covers the two that are there already.
+    place.wav("b.wav", 2.0, 2, 48_000, 16);
+    assert!(tagged(&at("b.wav"), &at("3.flac"), "0.5"));
+    fs::remove_file(at("b.wav")).unwrap();
+    let (report, events) = place.ingest().await;
+    assert_eq!((report.published, report.unchanged), (1, 2));
+    let third = published(&events).into_iter().find(|(_, fresh)| *fresh).unwrap().0;
+    assert!(third.loudness.album.is_some());
+}
