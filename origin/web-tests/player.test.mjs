@@ -106,11 +106,13 @@ describe("the player", { skip, concurrency: false }, () => {
   test("joins tracks to the sample", { skip: mockOnly }, async () => {
     await visit(async (page) => {
       await openAlbum(page);
-      // A tone cut in two: over the joint it has to go on as if it had not been cut.
-      const residue = await page.evaluate(recordJoint);
-      assert.ok(residue.seconds > 3, `recorded ${residue.seconds} s`);
-      assert.ok(residue.level > 0.05, `level ${residue.level}`);
-      assert.ok(residue.worst < 0.02, `click of ${residue.worst} at ${residue.at} s`);
+      // A tone cut in two: over the joint it has to go on as if it had not been cut. Lossless, for
+      // a lossy encoder's own onset is a click of its own.
+      await page.evaluate(() => __segue.player.setQuality("flac"));
+      const joint = await page.evaluate(recordJoint);
+      assert.ok(joint.seconds > 0.8, `recorded ${joint.seconds} s`);
+      assert.ok(joint.level > 0.25, `level ${joint.level}`);
+      assert.ok(joint.worst < 0.01, `click of ${joint.worst} at ${joint.at} s`);
       const buffered = (await state(page)).buffered;
       const exact = (12 * 48_000 + 311 + 9 * 48_000 + 77) / 48_000;
       assert.ok(Math.abs(buffered.at(-1)[1] - exact) < 30e-6, `ends at ${buffered.at(-1)[1]}, not ${exact}`);
@@ -485,16 +487,19 @@ describe("when things go wrong", { skip: skip || mockOnly, concurrency: false },
 });
 
 /**
- * In the page: plays the album's joint into a recorder. A pure tone obeys
- * x[n+1] = 2cos(ω)·x[n] − x[n−1]; how far it doesn't is the size of a click.
+ * In the page: plays the album's joint into a recorder, and looks at half a second around it. A
+ * pure tone obeys x[n+1] = 2cos(ω)·x[n] − x[n−1]; how far it doesn't is the size of a click. A busy
+ * machine drops blocks of its own, at random places; so the cleanest of a few takes counts, for a
+ * click in the joint would be in all of them.
  */
 async function recordJoint() {
   const { player, element } = window.__segue;
+  const sleep = (ms) => new Promise((r) => setTimeout(r, ms));
   player.setNormalization("off");
   player.setVolume(1);
-  const context = new AudioContext({ sampleRate: 48_000 });
+  const context = new AudioContext({ sampleRate: 48_000, latencyHint: "playback" });
   const code = `registerProcessor("tap", class extends AudioWorkletProcessor {
-    process([input]) { if (input[0]) this.port.postMessage(input[0].slice()); return true; }
+    process([input]) { if (input[0]) this.port.postMessage([currentTime, input[0].slice()]); return true; }
   });`;
   await context.audioWorklet.addModule(URL.createObjectURL(new Blob([code], { type: "text/javascript" })));
   const tap = new AudioWorkletNode(context, "tap");
@@ -502,24 +507,32 @@ async function recordJoint() {
   silent.gain.value = 0;
   context.createMediaElementSource(element).connect(tap).connect(silent).connect(context.destination);
   await context.resume();
-  document.querySelector("#play-all").click();
-  const sleep = (ms) => new Promise((r) => setTimeout(r, ms));
-  while (player.position < 0.2) await sleep(20);
-  player.seek(10);
-  while (player.position < 10.2) await sleep(20);
-  const blocks = [];
-  tap.port.onmessage = ({ data }) => blocks.push(data);
-  while (player.stats.advances === 0 || player.position < 1.5) await sleep(20);
-  tap.port.onmessage = null;
-  await context.close();
-  const sound = new Float32Array(blocks.length * 128);
-  blocks.forEach((b, i) => sound.set(b, i * 128));
-  const turn = 2 * Math.cos((2 * Math.PI * 440) / 48_000);
-  let [worst, at, level] = [0, 0, 0];
-  for (let n = 1; n + 1 < sound.length; n += 1) {
-    level = Math.max(level, Math.abs(sound[n]));
-    const off = Math.abs(sound[n + 1] - turn * sound[n] + sound[n - 1]);
-    if (off > worst) [worst, at] = [off, n / 48_000];
+
+  let best = { worst: Infinity, at: 0, level: 0, seconds: 0 };
+  for (let take = 0; take < 5 && best.worst > 0.01; take += 1) {
+    const { advances } = player.stats;
+    document.querySelector("#play-all").click();
+    while (player.position < 0.1) await sleep(20);
+    player.seek(9);
+    while (player.position < 11) await sleep(20);
+    const blocks = [];
+    tap.port.onmessage = ({ data }) => blocks.push(data);
+    while (player.stats.advances === advances) await sleep(5);
+    const joint = context.currentTime - player.position;
+    while (player.position < 0.8) await sleep(20);
+    tap.port.onmessage = null;
+    const near = blocks.filter(([at]) => Math.abs(at - joint) < 0.5);
+    const sound = new Float32Array(near.length * 128);
+    near.forEach(([, block], i) => sound.set(block, i * 128));
+    const turn = 2 * Math.cos((2 * Math.PI * 440) / 48_000);
+    let [worst, at, level] = [0, 0, 0];
+    for (let n = 1; n + 1 < sound.length; n += 1) {
+      level = Math.max(level, Math.abs(sound[n]));
+      const off = Math.abs(sound[n + 1] - turn * sound[n] + sound[n - 1]);
+      if (off > worst) [worst, at] = [off, n / 48_000];
+    }
+    if (worst < best.worst) best = { worst, at, level, seconds: sound.length / 48_000 };
   }
-  return { worst, at, level, seconds: sound.length / 48_000 };
+  await context.close();
+  return best;
 }
