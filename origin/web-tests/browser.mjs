@@ -1,12 +1,13 @@
 /**
  * A headless Chromium for tests: playwright-core from `node_modules`, `$SEGUE_TOOLS` or
- * `$NODE_PATH`, driving the system's browser (`$CHROMIUM`, or `chromium` in the usual places).
+ * `$NODE_PATH`, driving the system's browser (`$CHROMIUM`, or `chromium` on the path). With
+ * `SEGUE_REQUIRE_TOOLS=1` their absence is a failure; else tests that need them are skipped.
  * @module
  */
 
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 
 const ARGS = [
   ...["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
@@ -29,8 +30,13 @@ function playwright() {
 
 /** @returns {string | null} */
 function executable() {
-  const candidates = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
-  return candidates.find((path) => path && existsSync(path)) ?? null;
+  if (process.env.CHROMIUM) return process.env.CHROMIUM;
+  for (const directory of (process.env.PATH ?? "").split(delimiter)) {
+    for (const name of ["chromium", "chromium-browser", "google-chrome"]) {
+      if (existsSync(join(directory, name))) return join(directory, name);
+    }
+  }
+  return null;
 }
 
 /**
@@ -40,7 +46,10 @@ function executable() {
 export async function launch(args = []) {
   const chromium = playwright();
   const executablePath = executable();
-  if (!chromium || !executablePath) return null;
+  if (!chromium || !executablePath) {
+    if (process.env.SEGUE_REQUIRE_TOOLS === "1") throw new Error(NO_BROWSER);
+    return null;
+  }
   return chromium.launch({ executablePath, args: [...ARGS, ...args], headless: true });
 }
 

@@ -159,9 +159,10 @@ describe("the player", { skip, concurrency: false }, () => {
   test("obeys the keyboard", async () => {
     await visit(async (page) => {
       await playAlbum(page, "Slow Weather");
-      await page.evaluate(() => document.activeElement.blur());
+      // The button that was clicked last has the focus; Space is play and pause all the same.
       await page.keyboard.press("Space");
       await until(page, 's.status === "paused"', "paused");
+      assert.ok((await state(page)).position > 0);
       const { position } = await state(page);
       await page.keyboard.press("ArrowRight");
       await until(page, `Math.abs(s.position - ${position + 5}) < 0.3`, "five seconds on");
@@ -511,8 +512,9 @@ async function recordJoint() {
   let best = { worst: Infinity, at: 0, level: 0, seconds: 0 };
   for (let take = 0; take < 5 && best.worst > 0.01; take += 1) {
     const { advances } = player.stats;
-    document.querySelector("#play-all").click();
-    while (player.position < 0.1) await sleep(20);
+    if (take === 0) document.querySelector("#play-all").click();
+    else player.jump(player.queue.entries[0].key);
+    while (player.position < 0.1 || player.queue.cursor > 0) await sleep(20);
     player.seek(9);
     while (player.position < 11) await sleep(20);
     const blocks = [];

@@ -66,6 +66,18 @@ export class ApiError extends Error {
 const kept = new Map();
 
 /**
+ * An answer that early.js has asked for already; good once.
+ * @param {string} path
+ * @returns {Promise<Response> | null}
+ */
+function takeEarly(path) {
+  const early = /** @type {any} */ (globalThis).__segueEarly;
+  const answer = early?.[path] ?? null;
+  if (answer) delete early[path];
+  return answer;
+}
+
+/**
  * @param {string} method
  * @param {string} path
  * @param {unknown} [body]
@@ -77,12 +89,13 @@ async function call(method, path, body, signal) {
   let response;
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   try {
-    response = await fetch(BASE + path, {
+    const early = method === "GET" ? takeEarly(path) : null;
+    response = await (early ?? fetch(BASE + path, {
       method,
       headers: body === undefined ? {} : { "content-type": "application/json" },
       body: body === undefined ? undefined : JSON.stringify(body),
       signal: signal && AbortSignal.any ? AbortSignal.any([signal, timeout]) : (signal ?? timeout),
-    });
+    }));
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new ApiError(0, "The server can’t be reached.");

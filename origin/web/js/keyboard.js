@@ -39,12 +39,17 @@ export function keyboard(app, now, finder) {
     "Shift+?": openHelp,
     Escape: () => now.close(),
   };
+  /** @type {EventTarget | null} what the pointer focused last */
+  let clicked = null;
+  addEventListener("pointerdown", () => (clicked = null), true);
+  addEventListener("click", (e) => e.detail > 0 && (clicked = document.activeElement), true);
+  addEventListener("focusin", (e) => e.target !== clicked && (clicked = null));
   addEventListener("keydown", (e) => {
     if (e.ctrlKey || e.metaKey || e.altKey || e.defaultPrevented) return;
     const at = /** @type {HTMLElement} */ (e.target);
     if (typing(at) || document.querySelector("dialog[open]")) return;
-    // A focused button is pressed by Space; it isn't also play and pause.
-    if (e.key === " " && at.closest("button, a, [role=slider]:not(.seek), summary")) return;
+    // Space presses the button that the keyboard went to, but not one that was just clicked.
+    if (e.key === " " && at.closest("button, a, summary") && at !== clicked) return;
     if (e.key.startsWith("Arrow") && at.matches("input[type=range]")) return;
     const action = keys[(e.shiftKey ? "Shift+" : "") + e.key] ?? (e.shiftKey ? undefined : keys[e.key.toLowerCase()]);
     if (!action) return;

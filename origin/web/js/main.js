@@ -31,7 +31,7 @@ const SCROLLS = 50;
 
 const one = (/** @type {string} */ selector) => /** @type {any} */ (document.querySelector(selector));
 
-const session = new Session();
+const session = new Session({ early: /** @type {any} */ (window).__segueEarly?.session });
 session.prefix().catch(() => {}); // ahead of the first play; whoever needs it hears of a failure
 const settings = new Settings();
 const element = one("#audio");

@@ -16,6 +16,7 @@ export class NativeStream extends Emitter {
   #entry = null;
   /** @type {Entry[]} */
   #upcoming = [];
+  eager = false;
   starved = false;
 
   /**

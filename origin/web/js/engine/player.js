@@ -146,6 +146,8 @@ export class Player extends Emitter {
     if (!this.queue.current) return;
     if (this.#ended || this.#error) return this.#begin(this.#ended ? 0 : this.position);
     this.#wanted = true;
+    this.#stream.eager = true;
+    this.#stream.wake();
     this.stats.asked("play");
     this.#playElement();
     this.emit("status");
@@ -249,6 +251,7 @@ export class Player extends Emitter {
     this.#stalled = false;
     this.#error = null;
     this.stats.asked("start");
+    this.#stream.eager = true;
     this.#stream.start(entry, at);
     this.#agree();
     this.#applyVolume();
@@ -302,6 +305,8 @@ export class Player extends Emitter {
     element.addEventListener("play", () => {
       if (this.#wanted) return;
       this.#wanted = true;
+      this.#stream.eager = true;
+      this.#stream.wake();
       this.emit("status");
     });
     element.addEventListener("error", () => this.#elementFailed());

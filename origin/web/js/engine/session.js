@@ -29,6 +29,7 @@ export class Session {
   #grant;
   /** @type {Promise<Grant> | null} */
   #pending = null;
+  #early;
   #url;
   #now;
   #fetch;
@@ -38,11 +39,13 @@ export class Session {
    * @param {string} [options.url]
    * @param {() => number} [options.now] Unix seconds
    * @param {typeof fetch} [options.fetch]
+   * @param {Promise<Response>} [options.early] an answer that was asked for already
    */
-  constructor({ url = "/api/v1/session", now = () => Date.now() / 1000, fetch = globalThis.fetch } = {}) {
+  constructor({ url = "/api/v1/session", now = () => Date.now() / 1000, fetch = globalThis.fetch, early } = {}) {
     this.#url = url;
     this.#now = now;
     this.#fetch = (...args) => fetch(...args);
+    this.#early = early;
     this.#grant = restore();
   }
 
@@ -73,7 +76,9 @@ export class Session {
   async #request() {
     let response;
     try {
-      response = await this.#fetch(this.#url, { method: "POST", priority: "high" });
+      const early = this.#early;
+      this.#early = undefined;
+      response = await (early ?? this.#fetch(this.#url, { method: "POST", priority: "high" }));
     } catch {
       throw new SessionError("The server can't be reached.", 0);
     }

@@ -22,6 +22,8 @@ import { Placed, Timeline } from "./timeline.js";
 
 /** Seconds fetched ahead of the playhead. */
 const GOAL_S = 30;
+/** Seconds fetched ahead while nobody has asked for sound: enough to start on. */
+const READY_S = 4;
 /** Seconds kept behind the playhead. */
 const BEHIND_S = 30;
 /** Slack on a time that should be a segment's start: below any frame, above any rounding. */
@@ -55,6 +57,8 @@ export class Stream extends Emitter {
   #awake = true;
   /** @type {() => void} */
   #rouse = () => {};
+  /** Whether sound is wanted; before that, only the start is fetched. */
+  eager = false;
   /** Set when the buffer ran empty; told to the server once. */
   starved = false;
 
@@ -69,6 +73,8 @@ export class Stream extends Emitter {
     this.#fetcher = fetcher;
     this.#chooser = chooser;
     this.#source = new Source(element, () => this.wake());
+    const usual = mediaType("opus");
+    if (usual && this.#source.canChangeType) this.#source.prepare(usual).catch(() => {});
     element.addEventListener("timeupdate", () => this.tick());
     this.#pump();
   }
@@ -263,7 +269,7 @@ export class Stream extends Emitter {
     if (!tail || !this.#source.streaming) return false;
     await this.#evict();
     if (tail.done) return this.#extend(tail);
-    if (this.ahead >= this.#goal) return false;
+    if (this.ahead >= (this.eager ? this.#goal : READY_S)) return false;
 
     const { track } = tail.entry;
     const rung = this.#chooser.next(track, this.ahead);

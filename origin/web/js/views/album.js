@@ -35,10 +35,18 @@ function render(app, found) {
   const { tracks } = found;
   const play = h(
     "button",
-    { type: "button", class: "solid-button", id: "play-all", on: { click: () => app.player.playAll(tracks), pointerdown: () => tracks[0] && app.player.prefetch(tracks[0]) } },
-    icon("play"),
-    "Play",
+    { type: "button", class: "solid-button", id: "play-all", disabled: !tracks.length, on: { click: () => (isOn() ? app.player.toggle() : app.player.playAll(tracks)), pointerdown: () => app.player.prefetch(tracks[0]) } },
   );
+  const isOn = () => tracks.some((t) => t.id === app.player.track?.id);
+  const label = () => {
+    if (!play.isConnected && play.dataset.shown) return stops.forEach((stop) => stop());
+    const text = isOn() ? (app.player.wanted ? "Pause" : "Resume") : "Play";
+    if (play.dataset.shown === text) return;
+    play.dataset.shown = text;
+    play.replaceChildren(icon(text === "Pause" ? "pause" : "play"), text);
+  };
+  label();
+  const stops = ["status", "track"].map((event) => app.player.on(event, label));
   const shuffle = h("button", { type: "button", class: "ghost-button", on: { click: () => playShuffled(app, tracks) } }, icon("shuffle"), "Shuffle");
   const more = iconButton("more", "More for this album", undefined, {
     "aria-haspopup": "menu",

@@ -58,9 +58,13 @@ export function albumGrid(app, list, { artist = true } = {}) {
 function tile(app, album, artist, eager) {
   const address = href("albums", album.id);
   const play = iconButton("play", `Play ${album.title}`, () => playAlbum(app, album.id), { class: "tile-play" });
-  return h(
+  const node = h(
     "li",
-    { class: "tile", data: { album: album.id } },
+    {
+      class: "tile",
+      data: { album: album.id },
+      on: { pointerenter: () => prefetchSoon(node, album.id), pointerdown: () => prefetchSoon(node, album.id, 0) },
+    },
     h("a", { href: address, class: "tile-cover", tabindex: "-1", "aria-hidden": "true" }, cover(album, { eager })),
     play,
     h("a", { href: address, class: "tile-title" }, album.title),
@@ -72,6 +76,21 @@ function tile(app, album, artist, eager) {
       year(album.date),
     ),
   );
+  return node;
+}
+
+/**
+ * Fetches an album that the pointer rests on: it is likely to be opened.
+ * @param {HTMLElement} node
+ * @param {string} id
+ * @param {number} [after] ms
+ */
+function prefetchSoon(node, id, after = 90) {
+  const path = api.paths.album(id);
+  if (api.last(path)) return;
+  setTimeout(() => {
+    if (node.matches(":hover") && !api.last(path)) api.get(path).catch(() => {});
+  }, after);
 }
 
 /**
