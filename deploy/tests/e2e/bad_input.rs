@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    fixtures, signal,
+    fixtures, process, signal,
     stack::{self, Line},
     tools,
     wav::{self, Sample},
@@ -124,6 +124,7 @@ fn truncated(dir: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn bad_files_are_named_with_a_reason_and_the_rest_goes_on() {
+    let _busy = process::busy();
     tools::have(fixtures::ENCODERS);
     let dir = stack::scratch("bad");
     let music = dir.join("music");

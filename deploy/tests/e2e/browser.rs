@@ -5,7 +5,7 @@ use std::process::Output;
 use serde_json::{Value, json};
 
 use crate::{
-    signal, stack, tools,
+    process, signal, stack, tools,
     wav::{self, Sample},
 };
 
@@ -40,6 +40,7 @@ fn describe(shared: &stack::Shared, name: &str) -> Value {
 
 #[test]
 fn chromium_plays_by_hls_js_shaka_and_dash_js() {
+    let _busy = process::busy();
     if !tools::have(NEEDS) {
         return;
     }
@@ -86,6 +87,7 @@ fn album(name: &str, titles: &[&str]) -> std::path::PathBuf {
 
 #[test]
 fn chromium_plays_by_our_own_player() {
+    let _alone = process::alone();
     if !tools::have(NEEDS) || !tools::have(&["flac"]) {
         return;
     }
@@ -128,6 +130,7 @@ fn chromium_fetches_over_http_3() {
 /// The web player's own tests, against the real stack where they take one.
 #[test]
 fn the_web_players_own_tests_pass() {
+    let _busy = process::busy();
     if !tools::have(NEEDS) {
         return;
     }

@@ -34,6 +34,7 @@ fn write_music(dir: &Path) {
 
 #[test]
 fn killed_ingest_leaves_nothing_half_visible_and_a_rerun_completes() {
+    let _busy = process::busy();
     let dir = stack::scratch("crash");
     let music = dir.join("music");
     write_music(&music);

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{
     correlate,
     decode::{self, Ffmpeg},
-    fixtures, signal,
+    fixtures, process, signal,
     stack::{self, Published, Shared},
     tools,
     wav::Sample,
@@ -101,6 +101,7 @@ fn every_rung_is_there_or_its_absence_explained() {
 
 #[test]
 fn decoded_renditions_begin_and_end_with_the_source() {
+    let _busy = process::busy();
     if !tools::have(&["ffmpeg-9"]) {
         return;
     }
@@ -230,6 +231,7 @@ impl References {
 
 #[test]
 fn the_lossless_rendition_equals_the_source_bit_by_bit() {
+    let _busy = process::busy();
     if !tools::have(&["ffmpeg-9"]) {
         return;
     }
@@ -283,6 +285,7 @@ fn left_aligned(sample: Sample, value: f32) -> i64 {
 
 #[test]
 fn real_music_keeps_its_length() {
+    let _busy = process::busy();
     let file = std::path::Path::new("/usr/share/games/wesnoth/1.16/data/core/music/victory.ogg");
     if !tools::have(&["ffmpeg", "ffmpeg-9"]) {
         return;

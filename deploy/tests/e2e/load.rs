@@ -1,9 +1,10 @@
 //! Load generators against the stack: the real k6, and our own over all three protocols.
 
-use crate::{stack, tools};
+use crate::{process, stack, tools};
 
 #[test]
 fn k6_smoke_passes() {
+    let _busy = process::busy();
     if !tools::have(&["k6", "loadtest/k6/smoke.js"]) {
         return;
     }
@@ -33,6 +34,7 @@ fn k6_smoke_passes() {
 
 #[test]
 fn our_load_generator_speaks_every_protocol() {
+    let _busy = process::busy();
     let shared = stack::shared();
     for protocol in ["h1", "h2", "h3"] {
         let output = stack::segue()

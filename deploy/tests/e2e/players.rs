@@ -3,7 +3,7 @@
 use crate::{
     correlate,
     decode::{self, Ffmpeg},
-    http,
+    http, process,
     stack::{self, Published, Shared},
     tools,
 };
@@ -61,6 +61,7 @@ fn dash_order(shared: &Shared, published: &Published) -> Vec<String> {
 
 #[test]
 fn ffmpeg_plays_files_hls_and_dash_alike() {
+    let _busy = process::busy();
     if !tools::have(&["ffmpeg", "ffmpeg-9"]) {
         return;
     }

@@ -3,13 +3,25 @@
 use std::{
     process::{Child, Command, ExitStatus},
     sync::{
-        OnceLock,
+        OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         mpsc::{Sender, channel},
     },
     time::{Duration, Instant},
 };
 
 use crate::tools;
+
+static MACHINE: RwLock<()> = RwLock::new(());
+
+/// Held by tests that load the machine.
+pub(crate) fn busy() -> RwLockReadGuard<'static, ()> {
+    MACHINE.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Held by tests that time what a listener would hear: none that loads the machine runs beside them.
+pub(crate) fn alone() -> RwLockWriteGuard<'static, ()> {
+    MACHINE.write().unwrap_or_else(PoisonError::into_inner)
+}
 
 type Job = (Command, Sender<std::io::Result<Child>>);
 

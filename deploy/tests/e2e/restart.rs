@@ -3,13 +3,14 @@
 use std::time::Instant;
 
 use crate::{
-    http, signal,
+    http, process, signal,
     stack::{self, Stack},
     wav::{self, Sample},
 };
 
 #[test]
 fn a_restart_keeps_data_tokens_and_the_disk_cache() {
+    let _busy = process::busy();
     let dir = stack::scratch("restart");
     let file = dir.join("song.wav");
     let voices = [0, 1].map(|c| signal::voice(c, 48_000, 48_000 * 9, 7000.0));

@@ -100,6 +100,7 @@ impl Drop for Weed {
 
 #[test]
 fn the_stack_runs_on_a_bucket() {
+    let _busy = process::busy();
     if !tools::have(&["weed"]) {
         return;
     }
