@@ -44,7 +44,10 @@ struct Clock {
 
 impl Clock {
     fn start() -> Clock {
-        Clock { wall: Instant::now(), cpu_s: cpu_s() }
+        Clock {
+            wall: Instant::now(),
+            cpu_s: cpu_s(),
+        }
     }
 
     fn print(&self, what: &str, seconds: f64) {
@@ -59,7 +62,11 @@ impl Clock {
 fn cpu_s() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = after_name.split_whitespace().skip(11).take(4).filter_map(|t| t.parse::<f64>().ok());
+    let ticks = after_name
+        .split_whitespace()
+        .skip(11)
+        .take(4)
+        .filter_map(|t| t.parse::<f64>().ok());
     ticks.sum::<f64>() / 100.0
 }
 
@@ -74,9 +81,15 @@ fn stages(file: &Path) -> f64 {
         blocks.push(block);
     }
     let samples = blocks.iter().map(|b| b.frames() as u64).sum();
-    let length = SourceLength { samples, rate: format.sample_rate };
+    let length = SourceLength {
+        samples,
+        rate: format.sample_rate,
+    };
     let seconds = samples as f64 / f64::from(format.sample_rate);
-    println!("{seconds:.1} s of {} at {} Hz", format.codec, format.sample_rate);
+    println!(
+        "{seconds:.1} s of {} at {} Hz",
+        format.codec, format.sample_rate
+    );
     clock.print("decode", seconds);
 
     let clock = Clock::start();
@@ -98,7 +111,12 @@ fn stages(file: &Path) -> f64 {
     clock.print("resample", seconds);
 
     let depth = format.exact_depth().unwrap_or(16) as u8;
-    let input = Input { rate: format.sample_rate, channels, depth, length_hint: Some(samples) };
+    let input = Input {
+        rate: format.sample_rate,
+        channels,
+        depth,
+        length_hint: Some(samples),
+    };
     for rung in Recipe::default().rungs {
         let pcm: Vec<Pcm> = match rung.settings {
             Settings::Flac { .. } => blocks
@@ -106,7 +124,10 @@ fn stages(file: &Path) -> f64 {
                 .filter_map(|b| b.exact.as_ref())
                 .map(|planes| Pcm::Native(interleave(planes).into()))
                 .collect(),
-            _ => resampled.iter().map(|run| Pcm::Resampled(run.as_slice().into())).collect(),
+            _ => resampled
+                .iter()
+                .map(|run| Pcm::Resampled(run.as_slice().into()))
+                .collect(),
         };
         if pcm.is_empty() {
             continue;
@@ -118,14 +139,21 @@ fn stages(file: &Path) -> f64 {
         }
         let packaged = rendition.finish(length).unwrap();
         clock.print(&rung.id, seconds);
-        println!("{:12} {:8} kbit/s, peak {}", "", packaged.average.0 / 1000, packaged.peak.0 / 1000);
+        println!(
+            "{:12} {:8} kbit/s, peak {}",
+            "",
+            packaged.average.0 / 1000,
+            packaged.peak.0 / 1000
+        );
     }
     seconds
 }
 
 fn interleave<T: Copy>(planes: &[Vec<T>]) -> Vec<T> {
     let frames = planes.first().map_or(0, Vec::len);
-    (0..frames).flat_map(|n| planes.iter().map(move |plane| plane[n])).collect()
+    (0..frames)
+        .flat_map(|n| planes.iter().map(move |plane| plane[n]))
+        .collect()
 }
 
 /// The whole way into a store on this machine.
@@ -135,7 +163,12 @@ fn whole(file: &Path, seconds: f64) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let clock = Clock::start();
     let config = Config::new(store, dir.path());
-    let ingest = ingest(config, vec![file.to_path_buf()], |_| {}, CancellationToken::new());
+    let ingest = ingest(
+        config,
+        vec![file.to_path_buf()],
+        |_| {},
+        CancellationToken::new(),
+    );
     let report = runtime.block_on(ingest).unwrap();
     assert_eq!(report.published, 1, "{:?}", report.failures);
     clock.print("whole ingest", seconds);

@@ -79,6 +79,7 @@ impl Default for Recipe {
                 bitrate: kbps * 1000,
                 complexity: 10,
                 constrained: true,
+                music: true,
             }),
         };
         let aac = |kbps: u32, profile| Rung {

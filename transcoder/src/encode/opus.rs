@@ -1,6 +1,6 @@
 //! Opus by libopus: 48 kHz, 20 ms frames.
 
-use opus::{Application, Bitrate, Channels, Encoder};
+use opus::{Application, Bitrate, Channels, Encoder, Signal};
 
 use super::Packets;
 use crate::Error;
@@ -23,6 +23,10 @@ pub struct Settings {
     pub complexity: u8,
     /// Whether the rate may be exceeded only as far as a small bit reservoir allows.
     pub constrained: bool,
+    /// Whether to code everything as music (CELT), also what sounds like speech. Then all rungs
+    /// are coded alike: switching between them meets no change of mode, and the sound is in place
+    /// to the sample (SILK's part of the band is some samples early).
+    pub music: bool,
 }
 
 /// An encoder of one rendition.
@@ -65,6 +69,12 @@ impl Opus {
         encoder
             .set_vbr_constraint(settings.constrained)
             .map_err(refused)?;
+        let signal = if settings.music {
+            Signal::Music
+        } else {
+            Signal::Auto
+        };
+        encoder.set_signal(signal).map_err(refused)?;
         let lookahead = encoder.get_lookahead().map_err(refused)? as u64;
         let priming = priming(lookahead, length_hint);
         let silence = (priming - lookahead) as usize * channels;

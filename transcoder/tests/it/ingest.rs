@@ -94,24 +94,37 @@ fn published(events: &[Event]) -> Vec<(Arc<Track>, bool)> {
 /// Checks every rendition of a track against its index and its source.
 #[track_caller]
 fn check_track(place: &Place, track: &Track, source: &[f32]) {
+    let mut misplaced = Vec::new();
     for rendition in &track.renditions {
         let path = place.rendition(track, &rendition.id);
         let file = fs::read(&path).unwrap();
         assert_eq!(file.len() as u64, rendition.bytes);
-        assert_eq!(rendition.segments.last().unwrap().bytes.end(), rendition.bytes);
+        assert_eq!(
+            rendition.segments.last().unwrap().bytes.end(),
+            rendition.bytes
+        );
         let mut seen = inspect::inspect(&file);
         seen.check_ours();
         assert!(seen.problems.is_empty(), "{}: {seen}", rendition.id);
         for ffmpeg in sound::ffmpegs().iter().filter(|f| sound::knows_edits(f)) {
             let decoded = sound::decode(ffmpeg, &path, Some(track.source.sample_rate));
             let (lag, score) = sound::offset(source, &decoded);
-            assert!(lag == 0 && score > 0.9, "{}: lag {lag}, correlation {score}", rendition.id);
+            if lag != 0 || score < 0.9 {
+                misplaced.push(format!(
+                    "{}: lag {lag}, correlation {score:.4}",
+                    rendition.id
+                ));
+            }
         }
     }
+    assert!(misplaced.is_empty(), "{misplaced:?}");
 }
 
 fn floats(pcm: &[i32], channels: usize, bits: u32) -> Vec<f32> {
-    pcm.iter().step_by(channels).map(|s| *s as f32 / (1_u64 << (bits - 1)) as f32).collect()
+    pcm.iter()
+        .step_by(channels)
+        .map(|s| *s as f32 / (1_u64 << (bits - 1)) as f32)
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,7 +132,11 @@ async fn a_second_ingest_changes_nothing() {
     let place = Place::new();
     let pcm = place.wav("a.wav", 3.0, 2, 44_100, 16);
     let (report, events) = place.ingest().await;
-    assert_eq!((report.published, report.unchanged, report.failed), (1, 0, 0), "{report:?}");
+    assert_eq!(
+        (report.published, report.unchanged, report.failed),
+        (1, 0, 0),
+        "{report:?}"
+    );
     let (track, fresh) = published(&events).remove(0);
     assert!(fresh);
     assert_eq!(track.source.samples, 132_300);
@@ -137,7 +154,10 @@ async fn a_second_ingest_changes_nothing() {
     assert_eq!((report.published, report.unchanged), (0, 1));
     assert_eq!(published(&events), [(track, false)]);
     assert_eq!(place.objects().await, before);
-    assert_eq!(fs::read_dir(place.dir.path().join("work")).unwrap().count(), 0);
+    assert_eq!(
+        fs::read_dir(place.dir.path().join("work")).unwrap().count(),
+        0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,7 +168,11 @@ async fn rates_and_depths_keep_their_place() {
         let (report, events) = place.ingest().await;
         assert_eq!(report.published, 1, "{rate}: {:?}", report.failures);
         let (track, _) = published(&events).remove(0);
-        check_track(&place, &track, &floats(&pcm, usize::from(channels), u32::from(bits)));
+        check_track(
+            &place,
+            &track,
+            &floats(&pcm, usize::from(channels), u32::from(bits)),
+        );
         assert!(track.renditions.iter().any(|r| r.id == "opus-32"));
         assert!(channels == 2 || track.omitted.iter().any(|o| o.id == "opus-160"));
         for ffmpeg in sound::ffmpegs() {
@@ -173,7 +197,10 @@ async fn one_sample_is_a_track() {
 async fn a_bad_file_is_named_and_the_others_go_on() {
     let place = Place::new();
     place.wav("good.wav", 1.0, 1, 48_000, 16);
-    let bad = [("empty.mp3", &b""[..]), ("text.flac", b"not audio at all, only words\n")];
+    let bad = [
+        ("empty.mp3", &b""[..]),
+        ("text.flac", b"not audio at all, only words\n"),
+    ];
     for (name, bytes) in bad {
         fs::write(place.music().join(name), bytes).unwrap();
     }
@@ -182,13 +209,28 @@ async fn a_bad_file_is_named_and_the_others_go_on() {
     fs::write(place.music().join("cut.wav"), &whole[..44 + long]).unwrap();
     fs::write(place.music().join("cover.jpg"), b"x").unwrap();
     let (report, events) = place.ingest().await;
-    assert_eq!((report.published, report.failed, report.ignored), (1, 3, 1), "{report:?}");
+    assert_eq!(
+        (report.published, report.failed, report.ignored),
+        (1, 3, 1),
+        "{report:?}"
+    );
     for name in ["empty.mp3", "text.flac", "cut.wav"] {
-        assert!(report.failures.iter().any(|f| f.path.ends_with(name)), "{name}");
+        assert!(
+            report.failures.iter().any(|f| f.path.ends_with(name)),
+            "{name}"
+        );
     }
-    let failed = events.iter().filter(|e| matches!(e, Event::Failed { .. })).count();
+    let failed = events
+        .iter()
+        .filter(|e| matches!(e, Event::Failed { .. }))
+        .count();
     assert_eq!(failed, 3);
-    let indices = place.objects().await.iter().filter(|o| o.key.as_str().ends_with("track.json")).count();
+    let indices = place
+        .objects()
+        .await
+        .iter()
+        .filter(|o| o.key.as_str().ends_with("track.json"))
+        .count();
     assert_eq!(indices, 1);
 }
 
@@ -206,11 +248,17 @@ async fn a_cancelled_ingest_leaves_nothing_visible_and_a_rerun_completes() {
         })
         .await;
     assert!(cancel.is_cancelled());
-    assert_eq!((report.published, report.failed, report.unfinished), (0, 0, 1));
+    assert_eq!(
+        (report.published, report.failed, report.unfinished),
+        (0, 0, 1)
+    );
     assert!(published(&events).is_empty());
     let index = |o: &storage::Meta| o.key.as_str().ends_with("track.json");
     assert!(!place.objects().await.iter().any(index));
-    assert_eq!(fs::read_dir(place.dir.path().join("work")).unwrap().count(), 0);
+    assert_eq!(
+        fs::read_dir(place.dir.path().join("work")).unwrap().count(),
+        0
+    );
 
     let (report, _) = place.ingest().await;
     assert_eq!(report.published, 1);
@@ -230,7 +278,9 @@ async fn the_same_bytes_under_two_names_are_one_track() {
 
 /// Makes a tagged FLAC of a WAV. False where there is no ffmpeg.
 fn tagged(from: &Path, to: &Path, gain: &str) -> bool {
-    let Some(ffmpeg) = sound::ffmpegs().into_iter().next() else { return false };
+    let Some(ffmpeg) = sound::ffmpegs().into_iter().next() else {
+        return false;
+    };
     let made = Command::new(ffmpeg)
         .args(["-v", "error", "-i"])
         .arg(from)
@@ -246,7 +296,9 @@ fn tagged(from: &Path, to: &Path, gain: &str) -> bool {
 async fn tracks_of_an_album_carry_its_loudness() {
     let place = Place::new();
     place.wav("a.wav", 4.0, 2, 44_100, 16);
-    let (wav, at) = (place.music().join("a.wav"), |name: &str| place.music().join(name));
+    let (wav, at) = (place.music().join("a.wav"), |name: &str| {
+        place.music().join(name)
+    });
     if !tagged(&wav, &at("1.flac"), "0.9") || !tagged(&wav, &at("2.flac"), "0.09") {
         return;
     }
@@ -259,7 +311,10 @@ async fn tracks_of_an_album_carry_its_loudness() {
     let lufs = |n: usize| tracks[n].0.loudness.track.integrated_lufs.unwrap();
     let (loud, soft) = (lufs(0).max(lufs(1)), lufs(0).min(lufs(1)));
     let whole = album.integrated_lufs.unwrap();
-    assert!(soft < whole && whole <= loud + 0.01, "{soft} {whole} {loud}");
+    assert!(
+        soft < whole && whole <= loud + 0.01,
+        "{soft} {whole} {loud}"
+    );
 
     // A third track, later: the album's figure covers the two that are there already.
     place.wav("b.wav", 2.0, 2, 48_000, 16);
@@ -267,6 +322,10 @@ async fn tracks_of_an_album_carry_its_loudness() {
     fs::remove_file(at("b.wav")).unwrap();
     let (report, events) = place.ingest().await;
     assert_eq!((report.published, report.unchanged), (1, 2));
-    let third = published(&events).into_iter().find(|(_, fresh)| *fresh).unwrap().0;
+    let third = published(&events)
+        .into_iter()
+        .find(|(_, fresh)| *fresh)
+        .unwrap()
+        .0;
     assert!(third.loudness.album.is_some());
 }

@@ -37,8 +37,10 @@ pub(crate) fn integers(pcm: &[f32], bits: u32) -> Vec<i32> {
 /// Writes a WAV file of 16 or 24 bits.
 pub(crate) fn wav(path: &Path, pcm: &[i32], channels: u16, rate: u32, bits: u16) {
     let width = u32::from(bits / 8);
-    let data: Vec<u8> =
-        pcm.iter().flat_map(|s| s.to_le_bytes().into_iter().take(width as usize)).collect();
+    let data: Vec<u8> = pcm
+        .iter()
+        .flat_map(|s| s.to_le_bytes().into_iter().take(width as usize))
+        .collect();
     let mut file = Vec::new();
     file.extend(b"RIFF");
     file.extend((36 + data.len() as u32).to_le_bytes());
@@ -67,17 +69,33 @@ pub(crate) fn ffmpegs() -> Vec<PathBuf> {
 
 /// Whether that ffmpeg obeys edit lists of AAC in fragmented files (6.0 and later).
 pub(crate) fn knows_edits(ffmpeg: &Path) -> bool {
-    let version = Command::new(ffmpeg).arg("-version").output().unwrap().stdout;
+    let version = Command::new(ffmpeg)
+        .arg("-version")
+        .output()
+        .unwrap()
+        .stdout;
     let text = String::from_utf8_lossy(&version);
-    let major = text.split_whitespace().nth(2).and_then(|v| v.split('.').next()?.parse::<u32>().ok());
+    let major = text
+        .split_whitespace()
+        .nth(2)
+        .and_then(|v| v.split('.').next()?.parse::<u32>().ok());
     major.is_none_or(|major| major >= 6)
 }
 
 fn run(ffmpeg: &Path, file: &Path, args: &[&str]) -> Vec<u8> {
-    let output =
-        Command::new(ffmpeg).args(["-v", "error", "-xerror", "-i"]).arg(file).args(args).arg("-").output().unwrap();
+    let output = Command::new(ffmpeg)
+        .args(["-v", "error", "-xerror", "-i"])
+        .arg(file)
+        .args(args)
+        .arg("-")
+        .output()
+        .unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && stderr.is_empty(), "{}: {stderr}", file.display());
+    assert!(
+        output.status.success() && stderr.is_empty(),
+        "{}: {stderr}",
+        file.display()
+    );
     output.stdout
 }
 
@@ -90,13 +108,19 @@ pub(crate) fn decode(ffmpeg: &Path, file: &Path, rate: Option<u32>) -> Vec<f32> 
     }
     args.extend(["-f", "f32le"]);
     let bytes = run(ffmpeg, file, &args);
-    bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+    bytes
+        .chunks_exact(4)
+        .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+        .collect()
 }
 
 /// Decodes to interleaved 32-bit integers, left-aligned.
 pub(crate) fn decode_exact(ffmpeg: &Path, file: &Path) -> Vec<i32> {
     let bytes = run(ffmpeg, file, &["-f", "s32le"]);
-    bytes.chunks_exact(4).map(|b| i32::from_le_bytes(b.try_into().unwrap())).collect()
+    bytes
+        .chunks_exact(4)
+        .map(|b| i32::from_le_bytes(b.try_into().unwrap()))
+        .collect()
 }
 
 /// The first of `channels` interleaved channels.
@@ -113,7 +137,10 @@ pub(crate) fn offset(source: &[f32], decoded: &[f32]) -> (i64, f64) {
         for n in 0..len {
             let m = n + lag;
             if (0..decoded.len() as i64).contains(&m) {
-                let (x, y) = (f64::from(source[n as usize]), f64::from(decoded[m as usize]));
+                let (x, y) = (
+                    f64::from(source[n as usize]),
+                    f64::from(decoded[m as usize]),
+                );
                 ab += x * y;
                 aa += x * x;
                 bb += y * y;
@@ -121,5 +148,8 @@ pub(crate) fn offset(source: &[f32], decoded: &[f32]) -> (i64, f64) {
         }
         ab / (aa * bb).sqrt().max(1e-12)
     };
-    (-64..=64).map(|lag| (lag, score(lag))).max_by(|x, y| x.1.total_cmp(&y.1)).unwrap()
+    (-64..=64)
+        .map(|lag| (lag, score(lag)))
+        .max_by(|x, y| x.1.total_cmp(&y.1))
+        .unwrap()
 }
