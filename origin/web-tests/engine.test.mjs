@@ -187,7 +187,7 @@ test("tracks lie end to end on the clock, to the microsecond, over a long queue"
   for (let i = 0; i < 500; i += 1) {
     const placed = timeline.push({ key: i, seq: i, track: track("t", 199.99) });
     placed.open({ durationUs: Math.round((samples * 1e6) / 48_000) });
-    placed.appended(0, { id: "opus-96" }, placed.durationUs / 1e6, "opus");
+    placed.appended(0, { id: "opus-96", codecs: "opus" }, placed.durationUs / 1e6);
     assert.ok(placed.done);
   }
   const { placed } = timeline;
@@ -211,13 +211,13 @@ test("what no longer follows is cut off the timeline", () => {
 
 test("a change of quality cuts at a boundary and is heard where it was appended", () => {
   const placed = new Placed({ key: 1, seq: 1, track: track("t") }, 0);
-  const [low, high] = [{ id: "low" }, { id: "high" }];
-  placed.appended(0, low, 1.92, "opus");
-  placed.appended(1.92, low, 3.84, "opus");
-  placed.appended(3.84, low, 7.68, "opus");
+  const [low, high] = [{ id: "low", codecs: "opus" }, { id: "high", codecs: "fLaC" }];
+  placed.appended(0, low, 1.92);
+  placed.appended(1.92, low, 3.84);
+  placed.appended(3.84, low, 7.68);
   assert.equal(placed.boundaryAfter(2), 3.84);
   placed.cutAt(3.84);
-  placed.appended(3.84, high, 7.68, "flac");
+  placed.appended(3.84, high, 7.68);
   assert.equal(placed.rungAt(3).id, "low");
   assert.equal(placed.rungAt(4).id, "high");
   assert.equal(placed.cursor, 7.68);

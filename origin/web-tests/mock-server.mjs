@@ -38,12 +38,12 @@ function artistId(name) {
   return `r${digest(name).slice(0, 12)}`;
 }
 
-/** @param {{fault?: (path: string) => number | null, latency?: number, rate?: number, empty?: boolean, tokenLife?: number}} [knobs] */
+/** @param {{fault?: (path: string) => number | null, latency?: number, rate?: number, empty?: boolean, tokenLife?: number, corrupt?: (path: string, start: number) => boolean}} [knobs] */
 export function world(knobs = {}) {
   const albums = knobs.empty ? [] : ALBUMS.map(album);
   const tracks = new Map(albums.flatMap((a) => a.tracks.map((t) => [t.id, t])));
   return {
-    /** @type {{fault?: (path: string) => number | null, latency?: number, rate?: number, tokenLife?: number}} */
+    /** @type {{fault?: (path: string) => number | null, latency?: number, rate?: number, tokenLife?: number, corrupt?: (path: string, start: number) => boolean}} */
     knobs,
     albums,
     tracks,
@@ -193,7 +193,8 @@ async function sendMedia(w, path, request, response) {
     "accept-ranges": "bytes",
     ...(match ? { "content-range": `bytes ${start}-${end}/${bytes.length}` } : {}),
   });
-  const body = bytes.subarray(start, end + 1);
+  let body = bytes.subarray(start, end + 1);
+  if (w.knobs.corrupt?.(path, start)) body = Buffer.from(body).fill(0xff, 4);
   if (!w.knobs.rate) return void response.end(body);
   // A slow line: a slice every 50 ms. The rate may change meanwhile.
   for (let at = 0; at < body.length && !response.destroyed; ) {

@@ -401,6 +401,33 @@ describe("when things go wrong", { skip: skip || mockOnly, concurrency: false },
     }, { expected: /404/ });
   });
 
+  test("bytes that can't be decoded: starts over where it was", async () => {
+    let bad = 0;
+    const knobs = { corrupt: (path, start) => start > 200_000 && (bad += 1) === 1 };
+    await worldly(knobs, async (page) => {
+      await playAlbum(page, "Slow Weather");
+      await page.evaluate(() => __segue.player.seek(30));
+      await until(page, 's.status === "playing" && s.position > 31', "sound all the same");
+      assert.ok(bad > 0);
+      assert.equal((await state(page)).track.title, "First Light");
+    });
+  });
+
+  test("what the pointer goes down on is fetched before the click", async () => {
+    await worldly({ latency: 150 }, async (page, w) => {
+      await openAlbum(page, "Slow Weather");
+      await page.waitForTimeout(1200);
+      const box = await page.locator(".track").nth(3).boundingBox();
+      await page.mouse.move(box.x + 200, box.y + 20);
+      await page.mouse.down();
+      await page.waitForTimeout(120);
+      await page.mouse.up();
+      await until(page, 's.status === "playing" && s.track.title === "The Long Field"', "sound");
+      const asked = w.mediaLog.filter((m) => /^bytes=0-\d{4,}/.test(m.range) && m.path.includes([...w.tracks.values()].find((t) => t.title === "The Long Field").id));
+      assert.equal(asked.length, 1, "one start request, used");
+    });
+  });
+
   test("a narrow line: a low rung, and no interruption", async () => {
     await worldly({ rate: 110e3, latency: 60 }, async (page) => {
       await playAlbum(page, "Slow Weather");

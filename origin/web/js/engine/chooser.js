@@ -87,8 +87,16 @@ export class Chooser {
   next(track, buffer) {
     const rung = this.peek(track, buffer);
     this.#ceiling = Infinity;
-    if (rung && this.choice === "auto") this.#last = rung;
+    if (rung) this.took(rung);
     return rung;
+  }
+
+  /**
+   * Takes note of a rung that was taken for another reason than this chooser's.
+   * @param {RenditionSummary} rung
+   */
+  took(rung) {
+    if (this.choice === "auto") this.#last = rung;
   }
 
   /**

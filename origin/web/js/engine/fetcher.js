@@ -10,6 +10,8 @@ const BACKOFF_BASE_S = 0.3;
 const BACKOFF_MAX_S = 8;
 /** Seconds without a byte after which a response counts as dead. */
 const STALL_TIMEOUT_S = 10;
+/** How long the browser's own cache is passed by after it gave bytes that can't be decoded, ms. */
+const DISTRUST_MS = 60_000;
 
 /** Why media could not be fetched. */
 export class MediaError extends Error {
@@ -45,6 +47,7 @@ export class Fetcher {
   #session;
   #fetch;
   #random;
+  #distrustUntil = 0;
 
   /**
    * @param {import("./session.js").Session} session
@@ -54,6 +57,11 @@ export class Fetcher {
     this.#session = session;
     this.#fetch = (...args) => fetch(...args);
     this.#random = random;
+  }
+
+  /** Passes the browser's cache by for a while: what it holds may be broken. */
+  distrust() {
+    this.#distrustUntil = performance.now() + DISTRUST_MS;
   }
 
   /**
@@ -116,6 +124,7 @@ export class Fetcher {
       const response = await this.#fetch(prefix + request.url, {
         headers: { ...request.headers, Range: `bytes=${from}-${request.end - 1}` },
         priority: request.priority ?? "auto",
+        cache: sent < this.#distrustUntil ? "reload" : "default",
         signal,
       });
       const firstByte = (performance.now() - sent) / 1000;

@@ -278,7 +278,10 @@ export class Player extends Emitter {
     });
     this.#stream.on("advance", ({ entry }) => this.#advanced(entry));
     this.#stream.on("error", (problem) => this.#failed(problem));
-    this.#stream.on("buffer", () => this.emit("buffer"));
+    this.#stream.on("buffer", () => {
+      if (this.#error) this.retry();
+      this.emit("buffer");
+    });
     this.stats.on("sound", () => {
       this.#sounded = true;
       this.#stalled = false;
@@ -367,6 +370,7 @@ export class Player extends Emitter {
 
   /** @param {{entry: import("./queue.js").Entry, error: any, current: boolean}} problem */
   #failed({ entry, error, current }) {
+    if (this.#element.error) return; // the element says so itself
     const fatal = error?.kind === "http" || error?.name === "BoxError";
     if (!fatal) {
       // The network: what is buffered plays on; try again meanwhile.
@@ -374,6 +378,7 @@ export class Player extends Emitter {
       if (current && this.#stream.ahead < 0.5) this.#fail(error);
       return;
     }
+    if (!this.#wanted) return this.#fail(error); // nobody asked for sound: no word, no next track
     this.emit("problem", { message: `Couldn’t play “${entry.track.title}”. ${error.message}`, track: entry.track });
     if (!current) {
       this.queue.remove(entry.key);

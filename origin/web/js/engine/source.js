@@ -149,8 +149,6 @@ export class Source {
   #create(type) {
     this.#buffer = this.#media.addSourceBuffer(type);
     this.#type = type;
-    // The one failure mode of removed media: the element was given another source.
-    this.#buffer.addEventListener("error", () => (this.#initKey = null));
   }
 
   /** @param {Uint8Array} bytes */
@@ -196,11 +194,13 @@ function settled(buffer) {
     const over = (/** @type {() => void} */ then) => () => {
       buffer.removeEventListener("updateend", onEnd);
       buffer.removeEventListener("error", onError);
+      buffer.removeEventListener("abort", onError);
       then();
     };
     const onEnd = over(resolve);
     const onError = over(() => reject(new Error("the media could not be decoded")));
     buffer.addEventListener("updateend", onEnd);
     buffer.addEventListener("error", onError);
+    buffer.addEventListener("abort", onError); // the element was given another source
   });
 }

@@ -8,7 +8,7 @@
  */
 
 import { cmcdHeaders } from "./cmcd.js";
-import { familyOf, mediaType } from "./codecs.js";
+import { mediaType } from "./codecs.js";
 import { Emitter } from "./emitter.js";
 import { MediaError } from "./fetcher.js";
 import { Rendition } from "./rendition.js";
@@ -135,6 +135,7 @@ export class Stream extends Emitter {
    */
   start(entry, at = 0) {
     this.#interrupt();
+    if (this.#element.error) this.#renew();
     const ends = [...this.#source.buffered.map(([, to]) => to), this.#element.currentTime];
     if (this.#timeline.tail) ends.push(this.#timeline.tail.end);
     // A fresh place on the clock: nothing has to be removed before the new bytes can go in.
@@ -170,6 +171,7 @@ export class Stream extends Emitter {
   seek(seconds) {
     const current = this.#current;
     if (!current) return;
+    if (this.#element.error) return this.start(current.entry, seconds);
     const target = Math.min(Math.max(0, seconds), Math.max(0, this.duration - 0.05));
     const at = current.start + target;
     const held = this.#source.buffered.some(([from, to]) => from <= at + EPSILON_S && at + 0.1 < to);
@@ -202,14 +204,17 @@ export class Stream extends Emitter {
     this.wake();
   }
 
-  /** Starts over with a fresh source after the media element failed. */
+  /** Starts over where it is, with a fresh source, after the media element failed. */
   rebuild() {
-    const current = this.#current;
-    const at = this.position;
-    this.#interrupt();
+    if (this.#current) this.start(this.#current.entry, this.position);
+  }
+
+  /** A new source for an element that gave the old one up. */
+  #renew() {
     this.#timeline = new Timeline();
+    this.#starts = new Starts();
     this.#source = new Source(this.#element, () => this.wake());
-    if (current) this.start(current.entry, at);
+    this.#fetcher.distrust();
   }
 
   /** Looks at the clock: called by the element and, near a track's end, by the player's timer. */
@@ -272,7 +277,7 @@ export class Stream extends Emitter {
     if (this.ahead >= (this.eager ? this.#goal : READY_S)) return false;
 
     const { track } = tail.entry;
-    const rung = this.#chooser.next(track, this.ahead);
+    const rung = this.#prefetched(tail) ?? this.#chooser.next(track, this.ahead);
     if (!rung) throw new MediaError("http", "This browser can play no rendition of this track.", 415);
     this.#inFlight = tail;
     const rendition = tail.renditions.get(rung.id);
@@ -280,6 +285,17 @@ export class Stream extends Emitter {
     else if (tail.cursor === 0) await this.#fetchStart(tail, rung, signal);
     else await this.#fetchHead(tail, rung, signal);
     return true;
+  }
+
+  /**
+   * For a track to be heard at once, bytes that are here already beat a better rung.
+   * @param {Placed} tail
+   */
+  #prefetched(tail) {
+    if (tail.cursor > 0 || tail.renditions.size > 0 || this.ahead > 1) return null;
+    const rung = this.#chooser.ladder(tail.entry.track).findLast((r) => this.#starts.get(r.url));
+    if (rung) this.#chooser.took(rung);
+    return rung ?? null;
   }
 
   /**
@@ -355,7 +371,7 @@ export class Stream extends Emitter {
     const rendition = Rendition.parse(bytes, rung.init_end);
     tail.renditions.set(rung.id, rendition);
     tail.open(rendition);
-    if (!tail.family && tail.cursor > 0) tail.cursor = rendition.segmentAt(tail.cursor)?.from ?? tail.cursor;
+    if (!tail.codecs && tail.cursor > 0) tail.cursor = rendition.segmentAt(tail.cursor)?.from ?? tail.cursor;
   }
 
   /**
@@ -420,10 +436,10 @@ export class Stream extends Emitter {
    */
   async #append(tail, rung, rendition, segment, bytes, signal) {
     signal.throwIfAborted();
-    const family = familyOf(rung.codecs);
+    const { codecs } = rung;
     // Codecs cut at slightly different instants: from one to another, keep what there is and let
     // the newcomer begin exactly there.
-    const crossing = tail.family !== "" && tail.family !== family;
+    const crossing = tail.codecs !== "" && tail.codecs !== codecs;
     const piece = {
       type: mediaType(rung.codecs) ?? "",
       initKey: rendition,
@@ -446,7 +462,7 @@ export class Stream extends Emitter {
     signal.throwIfAborted();
     if (!segment) return;
     const last = segment.index === rendition.segments.length - 1;
-    tail.appended(segment.from, rung, last ? tail.durationUs / 1e6 : segment.to, family);
+    tail.appended(segment.from, rung, last ? tail.durationUs / 1e6 : segment.to);
     this.emit("buffer");
   }
 

@@ -16,8 +16,8 @@ export class Placed {
   renditions = new Map();
   /** Whether `durationUs` was read from the media rather than announced. */
   exact = false;
-  /** Codec family of the last segment appended. */
-  family = "";
+  /** Codec of the last segment appended. */
+  codecs = "";
   /** @type {{from: number, to: number, rung: RenditionSummary}[]} what was appended, in order */
   #spans = [];
 
@@ -64,12 +64,11 @@ export class Placed {
    * @param {number} from seconds from the track's start
    * @param {RenditionSummary} rung
    * @param {number} to
-   * @param {string} family
    */
-  appended(from, rung, to, family) {
-    this.#spans.push({ from: Math.max(from, this.family ? this.cursor : 0), to, rung });
+  appended(from, rung, to) {
+    this.#spans.push({ from: Math.max(from, this.codecs ? this.cursor : 0), to, rung });
     this.cursor = to;
-    this.family = family;
+    this.codecs = rung.codecs;
   }
 
   /**
