@@ -1,5 +1,7 @@
 //! The order in which renditions are offered, and which stands in where a rung is missing.
 
+use std::collections::HashSet;
+
 use crate::{Codec, Rendition, Track};
 
 /// Codecs among which a player can switch within one track of sound.
@@ -33,19 +35,32 @@ impl Codec {
 /// The rate to start on, which nearly every connection sustains, in bit/s.
 const START_BPS: u32 = 128_000;
 
-/// Renditions of one family as a multivariant playlist lists them: the one to start on first, then
-/// by rate.
-pub(crate) fn offered(track: &Track, family: Family) -> Vec<&Rendition> {
-    let mut rungs: Vec<&Rendition> = track
-        .renditions
+/// The rungs that tracks in a row offer together, as a multivariant playlist lists them: by family,
+/// within one the rung to start on first, then by rate. A rung is any track's rendition of that id;
+/// those without it play what is nearest.
+pub(crate) fn offered<'a>(tracks: &[&'a Track]) -> Vec<&'a Rendition> {
+    let mut seen = HashSet::new();
+    let all: Vec<&Rendition> = tracks
         .iter()
+        .flat_map(|t| &t.renditions)
+        .filter(|r| seen.insert(r.id.as_str()))
+        .collect();
+    Family::ALL
+        .into_iter()
+        .flat_map(|family| in_order(&all, family))
+        .collect()
+}
+
+fn in_order<'a>(all: &[&'a Rendition], family: Family) -> Vec<&'a Rendition> {
+    let mut rungs: Vec<&Rendition> = all
+        .iter()
+        .copied()
         .filter(|r| r.codec.family() == family)
         .collect();
     rungs.sort_by_key(|r| r.average);
     let start = (0..rungs.len()).min_by_key(|&i| rungs[i].average.0.abs_diff(START_BPS));
     if let Some(start) = start {
-        let first = rungs.remove(start);
-        rungs.insert(0, first);
+        rungs[..=start].rotate_right(1);
     }
     rungs
 }

@@ -17,7 +17,7 @@ pub struct Config {
 
 impl Config {
     /// Everything in one process, open to all who can reach it.
-    pub fn new(data: impl Into<PathBuf>) -> Self {
+    pub fn at(data: impl Into<PathBuf>) -> Self {
         Self {
             data: data.into(),
             anonymous_listening: true,

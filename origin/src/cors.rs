@@ -6,7 +6,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 const EXPOSED: &str = "Accept-Ranges, Age, Cache-Status, Content-Length, Content-Range, Date, ETag, \
                        Server-Timing";
@@ -15,24 +15,24 @@ const ALLOWED: &str = "Authorization, CMCD-Object, CMCD-Request, CMCD-Session, C
 /// How long browsers keep a preflight's answer, in seconds: the most that any accepts.
 const MAX_AGE_S: &str = "86400";
 
-/// Answers preflights and marks every other answer.
+/// Answers a preflight.
+pub(crate) async fn preflight() -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let headers = response.headers_mut();
+    set(
+        headers,
+        header::ACCESS_CONTROL_ALLOW_METHODS,
+        "GET, HEAD, OPTIONS",
+    );
+    set(headers, header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED);
+    set(headers, header::ACCESS_CONTROL_MAX_AGE, MAX_AGE_S);
+    set(headers, header::CACHE_CONTROL, "public, max-age=86400");
+    response
+}
+
+/// Marks every answer.
 pub(crate) async fn cors(request: Request, next: Next) -> Response {
-    let preflight = *request.method() == Method::OPTIONS;
-    let mut response = if preflight {
-        let mut response = StatusCode::NO_CONTENT.into_response();
-        let headers = response.headers_mut();
-        set(
-            headers,
-            header::ACCESS_CONTROL_ALLOW_METHODS,
-            "GET, HEAD, OPTIONS",
-        );
-        set(headers, header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED);
-        set(headers, header::ACCESS_CONTROL_MAX_AGE, MAX_AGE_S);
-        set(headers, header::CACHE_CONTROL, "public, max-age=86400");
-        response
-    } else {
-        next.run(request).await
-    };
+    let mut response = next.run(request).await;
     let headers = response.headers_mut();
     set(headers, header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
     set(headers, header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);

@@ -140,12 +140,24 @@ impl Origin {
         self.keys.public().clone()
     }
 
-    /// Enters the published tracks that the catalogue lacks.
+    /// Enters the published tracks that the catalogue lacks and says how many those were. Ones
+    /// that can't be read are logged and passed over.
     ///
     /// # Errors
     /// As [`Catalog::reconcile`].
-    pub async fn reconcile(&self) -> Result<Reconciled, Error> {
-        Ok(self.catalog.reconcile(&*self.store).await?)
+    pub async fn reconcile(&self) -> Result<u64, Error> {
+        let Reconciled {
+            found,
+            registered,
+            failed,
+        } = self.catalog.reconcile(&*self.store).await?;
+        tracing::debug!(
+            found,
+            registered,
+            failed,
+            "catalogue reconciled with the object store"
+        );
+        Ok(registered)
     }
 
     /// The routes of the services that this process answers for.
@@ -202,7 +214,7 @@ impl Origin {
     /// # Errors
     /// [`Error::Listener`].
     pub async fn serve(
-        &self,
+        self: Arc<Self>,
         listener: TcpListener,
         cancel: CancellationToken,
     ) -> Result<(), Error> {
@@ -236,6 +248,7 @@ async fn outermost(State(metrics): State<Arc<Metrics>>, request: Request, next: 
     let started = Instant::now();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let method = request.method().clone();
+    let path = request.uri().path().to_owned();
     let mut response = match time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
@@ -244,12 +257,9 @@ async fn outermost(State(metrics): State<Arc<Metrics>>, request: Request, next: 
         }
     };
     let route = route.as_ref().map_or("other", MatchedPath::as_str);
-    metrics.request(
-        route,
-        &method,
-        response.status().as_u16(),
-        started.elapsed(),
-    );
+    let (status, elapsed) = (response.status().as_u16(), started.elapsed());
+    metrics.request(route, &method, status, elapsed);
+    tracing::debug!(%method, path, status, ?elapsed, "request");
     let nosniff = HeaderName::from_static("x-content-type-options");
     response
         .headers_mut()

@@ -23,12 +23,12 @@ pub struct Item<'a> {
     pub rendition: &'a Rendition,
 }
 
-/// What each of several tracks in a row plays for a rung of the first one's ladder; `None` where
-/// one has nothing of that family.
-pub fn items<'a>(tracks: &[&'a Track], rung: &Rendition) -> Option<Vec<Item<'a>>> {
-    let family = rung.codec.family();
+/// What each of several tracks in a row plays for the rung `id`, which one of them has; `None`
+/// where none has it, or one has nothing of its family.
+pub fn items<'a>(tracks: &[&'a Track], id: &str) -> Option<Vec<Item<'a>>> {
+    let rung = tracks.iter().find_map(|t| t.rendition(id))?;
     let item = |track: &&'a Track| {
-        let rendition = track.nearest(&rung.id, family, rung.average.0)?;
+        let rendition = track.nearest(id, rung.codec.family(), rung.average.0)?;
         Some(Item { track, rendition })
     };
     tracks.iter().map(item).collect()

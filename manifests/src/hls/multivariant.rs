@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use super::{VERSION, items};
 use crate::{
-    CodecFilter, Family, Layout, R128, Rendition, Ticks, Track, bandwidth::rate, escape::quoted,
+    CodecFilter, Layout, R128, Rendition, Ticks, Track, bandwidth::rate, escape::quoted,
     ladder::offered, timeline::micros,
 };
 
@@ -13,7 +13,7 @@ const DATA: &str = "audio.segue";
 
 /// Renders the multivariant playlist over `tracks` in a row, usually one. AAC comes first, within
 /// a family the rendition to start on; each is a variant with its peak and average rate. Several
-/// tracks share a ladder: the rungs of the first, as far as each track has that family.
+/// tracks share a ladder: every rung that one of them has, in families that all of them have.
 ///
 /// `None` where no rendition passes the filter or there are no tracks.
 pub fn multivariant(tracks: &[&Track], filter: CodecFilter, layout: &Layout<'_>) -> Option<String> {
@@ -22,8 +22,8 @@ pub fn multivariant(tracks: &[&Track], filter: CodecFilter, layout: &Layout<'_>)
         session_data(&mut out, track);
     }
     let mut any = false;
-    for rung in shared_ladder(tracks) {
-        let Some(items) = items(tracks, rung) else {
+    for rung in offered(tracks) {
+        let Some(items) = items(tracks, &rung.id) else {
             continue;
         };
         let played: Vec<&Rendition> = items.iter().map(|i| i.rendition).collect();
@@ -40,17 +40,6 @@ pub fn multivariant(tracks: &[&Track], filter: CodecFilter, layout: &Layout<'_>)
         );
     }
     any.then_some(out)
-}
-
-/// The rungs to offer, in order: those of the first track.
-fn shared_ladder<'a>(tracks: &[&'a Track]) -> Vec<&'a Rendition> {
-    let Some(first) = tracks.first() else {
-        return Vec::new();
-    };
-    Family::ALL
-        .iter()
-        .flat_map(|&family| offered(first, family))
-        .collect()
 }
 
 fn stream_inf(out: &mut String, played: &[&Rendition]) {

@@ -2,8 +2,8 @@
 
 use m3u8_rs::{MediaPlaylistType, Playlist};
 use manifests::{
-    Addressing, Codec, CodecFilter, Layout,
-    hls::{Item, media, multivariant},
+    Addressing, CodecFilter, Layout,
+    hls::{Item, items as hls_items, media, multivariant},
 };
 
 use crate::{check, sample};
@@ -183,12 +183,7 @@ fn tracks_in_a_row_are_one_stream_with_discontinuities() {
     );
     assert!(all.contains("opus-32.m3u8"), "a near rung stands in: {all}");
 
-    let items = tracks.map(|track| {
-        let rendition = track
-            .nearest("opus-160", Codec::Opus.family(), 160_000)
-            .unwrap();
-        Item { track, rendition }
-    });
+    let items = hls_items(&tracks, "opus-160").unwrap();
     assert_eq!(items[1].rendition.id, "opus-96");
     let text = media(&items, &layout);
     let Ok(Playlist::MediaPlaylist(parsed)) = m3u8_rs::parse_playlist_res(text.as_bytes()) else {

@@ -55,6 +55,17 @@ impl Catalog {
         })
     }
 
+    /// How many tracks there are.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn track_count(&self) -> Result<u64, Error> {
+        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM tracks")
+            .fetch_one(&self.db.read)
+            .await?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
     pub(crate) async fn close(&self) {
         self.db.close().await;
     }

@@ -8,7 +8,11 @@ use std::sync::Arc;
 
 use axum::{Router, middleware, routing::get};
 
-use crate::{cache::Cache, cors::cors, tracks::Tracks};
+use crate::{
+    cache::Cache,
+    cors::{cors, preflight},
+    tracks::Tracks,
+};
 
 /// Rendered manifests kept in memory: at most twice this many, mostly below 10 KB each.
 const HALF_MANIFESTS: usize = 2_048;
@@ -26,13 +30,22 @@ pub(crate) fn router(tracks: Arc<Tracks>) -> Router {
         manifests: Cache::new(HALF_MANIFESTS),
     });
     Router::new()
-        .route("/media/{track}/{revision}/{file}", get(objects::packed))
+        .route(
+            "/media/{track}/{revision}/{file}",
+            get(objects::packed).options(preflight),
+        )
         .route(
             "/media/{track}/{revision}/{rendition}/{part}",
-            get(objects::part),
+            get(objects::part).options(preflight),
         )
-        .route("/api/v1/covers/{track}/{revision}", get(objects::cover))
-        .route("/v1/tracks/{track}/{file}", get(manifest::get))
+        .route(
+            "/api/v1/covers/{track}/{revision}",
+            get(objects::cover).options(preflight),
+        )
+        .route(
+            "/v1/tracks/{track}/{file}",
+            get(manifest::get).options(preflight),
+        )
         .layer(middleware::from_fn(cors))
         .with_state(media)
 }

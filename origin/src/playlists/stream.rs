@@ -9,7 +9,7 @@ use manifests::{Layout, Track, dash, hls};
 
 use super::store::Playlists;
 use crate::{
-    cors::cors,
+    cors::{cors, preflight},
     error::{ApiError, ApiResult},
     extract::{Path, Query},
     params::{DASH, HLS, Params, no_codec},
@@ -30,7 +30,10 @@ struct Service {
 
 pub(super) fn router(playlists: Playlists, tracks: Arc<Tracks>) -> Router {
     Router::new()
-        .route("/v1/playlists/{id}/{file}", get(manifest))
+        .route(
+            "/v1/playlists/{id}/{file}",
+            get(manifest).options(preflight),
+        )
         .layer(middleware::from_fn(cors))
         .with_state(Service { playlists, tracks })
 }
@@ -62,10 +65,9 @@ async fn manifest(
 }
 
 fn media(tracks: &[&Track], file: &str, layout: &Layout<'_>) -> ApiResult<String> {
-    let items = file.strip_suffix(".m3u8").and_then(|id| {
-        let rung = tracks.first()?.rendition(id)?;
-        hls::items(tracks, rung)
-    });
+    let items = file
+        .strip_suffix(".m3u8")
+        .and_then(|id| hls::items(tracks, id));
     let items = items.ok_or_else(|| {
         ApiError::not_found("this stream has no such document; its index.m3u8 lists all")
     })?;
