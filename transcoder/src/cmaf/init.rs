@@ -88,7 +88,10 @@ impl Description {
             self.mvhd(b);
             b.plain(b"trak", |b| self.trak(b));
             b.plain(b"mvex", |b| self.mvex(b));
-            if let Config::Aac { frame, sbr: false, .. } = self.config {
+            if let Config::Aac {
+                frame, sbr: false, ..
+            } = self.config
+            {
                 self.gapless_tag(b, frame);
             }
         });
