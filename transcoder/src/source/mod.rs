@@ -3,6 +3,7 @@
 //! Owns containers, codecs, trimming of encoder delay and padding, the downmix to stereo, and the
 //! limits on what a header may claim. Does not own resampling, loudness or tags.
 
+mod aac;
 mod chunk;
 mod codec;
 mod demux;

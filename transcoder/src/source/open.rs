@@ -8,6 +8,7 @@ use std::path::Path;
 use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_OPUS};
 
+use super::aac;
 use super::codec::{Decode, Shape, Symphonia};
 use super::demux::Demux;
 use super::error::Error;
@@ -186,7 +187,7 @@ fn open_container(mut file: File, sniffed: &Sniffed, limits: &Limits) -> Result<
         Kind::Mp4 => Some(Movie::read(&mut file, sniffed.start)?),
         _ => None,
     };
-    let demux = Demux::open(Part::new(file, sniffed.start, sniffed.end)?)?;
+    let mut demux = Demux::open(Part::new(file, sniffed.start, sniffed.end)?)?;
     let params = demux.params().clone();
     check_params(limits, &params)?;
     let track = demux.track().id;
@@ -195,7 +196,10 @@ fn open_container(mut file: File, sniffed: &Sniffed, limits: &Limits) -> Result<
     let mut bytes = sniffed.end - sniffed.start;
     let mut trim = trim(&demux, sniffed.kind);
     let mut pre_skip = 0;
-    let (codec, name): (Box<dyn Decode>, String) = if params.codec == CODEC_ID_OPUS {
+    let mut ahead = VecDeque::new();
+    let (codec, name): (Box<dyn Decode>, String) = if params.codec == CODEC_ID_AAC {
+        (aac::decoder(&mut demux, &mut ahead)?, "aac".to_owned())
+    } else if params.codec == CODEC_ID_OPUS {
         let order = if movie.is_some() {
             Order::Big
         } else {
@@ -222,7 +226,7 @@ fn open_container(mut file: File, sniffed: &Sniffed, limits: &Limits) -> Result<
         };
         last_packet = LastPacket::ByDuration;
     }
-    let frames = Packets::new(demux, codec, last_packet, VecDeque::new());
+    let frames = Packets::new(demux, codec, last_packet, ahead);
     Ok(Opened {
         frames: Box::new(frames),
         codec: name,
