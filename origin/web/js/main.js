@@ -75,11 +75,11 @@ function show() {
   }
   const searching = route.parts[0] === "search";
   document.body.classList.toggle("searching", searching);
-  if (searching && !route.query.get("q") && !first) one("#search").focus();
   if (!searching && !typing) one("#search").value = "";
   else if (!typing) one("#search").value = route.query.get("q") ?? "";
   scrollTo(0, scrolls.get(route.key) ?? 0);
-  if (!first && !typing) main.focus({ preventScroll: true });
+  const toSearch = searching && !route.query.get("q");
+  if (!first && !typing) (toSearch ? one("#search") : main).focus({ preventScroll: true });
   markCurrent(app);
 }
 
