@@ -1,0 +1,341 @@
+//! Field sections (RFC 9204) with the static table alone: our settings allow clients no dynamic
+//! table, and we use none of theirs, so no stream ever waits for another.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::{huffman, static_table};
+
+/// What is wrong with a field section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Error {
+    /// It can't be decoded: the connection is lost (RFC 9204 §6).
+    Decompression,
+    /// Larger than the limit, or more fields.
+    TooLarge,
+    /// Decodable, but no sound name or value: the request is malformed (RFC 9114 §4.2).
+    Malformed,
+}
+
+/// A decoded line.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// `:name` and value.
+    Pseudo(Bytes, Bytes),
+    /// A field.
+    Field(HeaderName, HeaderValue),
+}
+
+/// Limits of a field section.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Names, values and 32 bytes a field (RFC 9114 §4.2.2).
+    pub size: u64,
+    /// Fields.
+    pub count: usize,
+}
+
+/// Decodes a field section, handing each line to `take`.
+///
+/// # Errors
+/// [`Error`], or what `take` answers.
+pub(super) fn decode(
+    mut section: Bytes,
+    limits: Limits,
+    mut take: impl FnMut(Line) -> Result<(), Error>,
+) -> Result<(), Error> {
+    // Prefix: no dynamic entries, so both numbers are 0 (the base's sign is immaterial).
+    let (_, insert_count) = get_int(&mut section, 8)?;
+    let (_, _base) = get_int(&mut section, 7)?;
+    if insert_count != 0 {
+        return Err(Error::Decompression);
+    }
+    let mut left = limits.size;
+    let mut count = 0;
+    while section.has_remaining() {
+        let (line, size) = line(&mut section, left)?;
+        left = left.checked_sub(size).ok_or(Error::TooLarge)?;
+        count += 1;
+        if count > limits.count {
+            return Err(Error::TooLarge);
+        }
+        take(line)?;
+    }
+    Ok(())
+}
+
+/// One line and its size.
+fn line(section: &mut Bytes, left: u64) -> Result<(Line, u64), Error> {
+    let first = section[0];
+    let size = |name: usize, value: usize| (name + value + 32) as u64;
+    if first & 0x80 != 0 {
+        let (flags, index) = get_int(section, 6)?;
+        let (name, value) = entry(flags & 0x40 != 0, index)?;
+        let size = size(name.len(), value.len());
+        return Ok((static_line(index, None)?, size));
+    }
+    if first & 0x40 != 0 {
+        let (flags, index) = get_int(section, 4)?;
+        let (name, _) = entry(flags & 0x10 != 0, index)?;
+        let value = get_string(section, 7, left)?;
+        let size = size(name.len(), value.len());
+        return Ok((static_line(index, Some(value))?, size));
+    }
+    if first & 0x20 != 0 {
+        let name = get_string(section, 3, left)?;
+        let value = get_string(section, 7, left)?;
+        let size = size(name.len(), value.len());
+        return Ok((literal_line(name, value)?, size));
+    }
+    // Post-base references are to the dynamic table.
+    Err(Error::Decompression)
+}
+
+/// A static entry.
+fn entry(is_static: bool, index: u64) -> Result<(&'static str, &'static str), Error> {
+    let index = usize::try_from(index).map_err(|_| Error::Decompression)?;
+    static_table::ENTRIES.get(index).copied().filter(|_| is_static).ok_or(Error::Decompression)
+}
+
+/// A line whose name, and perhaps value, is a static entry's.
+fn static_line(index: u64, value: Option<Bytes>) -> Result<Line, Error> {
+    let index = index as usize;
+    match &static_table::FIELDS[index] {
+        Some((name, own)) => {
+            let value = match value {
+                Some(value) => field_value(value)?,
+                None => own.clone(),
+            };
+            Ok(Line::Field(name.clone(), value))
+        }
+        None => {
+            let (name, own) = static_table::ENTRIES[index];
+            let value = value.unwrap_or_else(|| Bytes::from_static(own.as_bytes()));
+            Ok(Line::Pseudo(Bytes::from_static(name.as_bytes()), value))
+        }
+    }
+}
+
+fn literal_line(name: Bytes, value: Bytes) -> Result<Line, Error> {
+    if name.first() == Some(&b':') {
+        return Ok(Line::Pseudo(name, value));
+    }
+    if name.iter().any(u8::is_ascii_uppercase) {
+        return Err(Error::Malformed);
+    }
+    let name = HeaderName::from_bytes(&name).map_err(|_| Error::Malformed)?;
+    Ok(Line::Field(name, field_value(value)?))
+}
+
+fn field_value(value: Bytes) -> Result<HeaderValue, Error> {
+    // Leading or trailing white space is malformed (RFC 9114 §10.3 with RFC 9110 §5.5).
+    let edge = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    if edge(value.first()) || edge(value.last()) {
+        return Err(Error::Malformed);
+    }
+    HeaderValue::from_maybe_shared(value).map_err(|_| Error::Malformed)
+}
+
+/// A prefixed integer (RFC 7541 §5.1) of `bits` bits, and the flags above it.
+fn get_int(buf: &mut Bytes, bits: u32) -> Result<(u8, u64), Error> {
+    let mask = ((1_u16 << bits) - 1) as u8;
+    let first = next(buf)?;
+    let flags = first & !mask;
+    let mut value = u64::from(first & mask);
+    if value < u64::from(mask) {
+        return Ok((flags, value));
+    }
+    for shift in (0..=28).step_by(7) {
+        let byte = next(buf)?;
+        value += u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Ok((flags, value));
+        }
+    }
+    // Above 2^35: nothing we accept is that long.
+    Err(Error::Decompression)
+}
+
+fn next(buf: &mut Bytes) -> Result<u8, Error> {
+    if buf.has_remaining() { Ok(buf.get_u8()) } else { Err(Error::Decompression) }
+}
+
+/// A string literal whose length has `bits` bits, below its Huffman flag; of at most `max` bytes.
+fn get_string(buf: &mut Bytes, bits: u32, max: u64) -> Result<Bytes, Error> {
+    let (flags, length) = get_int(buf, bits)?;
+    let length = usize::try_from(length).map_err(|_| Error::Decompression)?;
+    if length > buf.remaining() {
+        return Err(Error::Decompression);
+    }
+    let raw = buf.split_to(length);
+    let max = usize::try_from(max).unwrap_or(usize::MAX);
+    if flags & 1 << bits == 0 {
+        return if raw.len() > max { Err(Error::TooLarge) } else { Ok(raw) };
+    }
+    // A Huffman string is never more than 8/5 of its length; only then is the limit the reason.
+    match huffman::decode(&raw, max) {
+        Some(text) => Ok(text.into()),
+        None if raw.len() * 8 / 5 > max => Err(Error::TooLarge),
+        None => Err(Error::Decompression),
+    }
+}
+
+/// Encodes a response's field section.
+pub(super) fn encode(out: &mut BytesMut, status: StatusCode, fields: &HeaderMap) {
+    out.put_slice(&[0, 0]);
+    put_status(out, status);
+    put_fields(out, fields);
+}
+
+/// Encodes trailers' field section.
+pub(super) fn encode_trailers(out: &mut BytesMut, fields: &HeaderMap) {
+    out.put_slice(&[0, 0]);
+    put_fields(out, fields);
+}
+
+/// `:status`, indexed where the static table has it.
+fn put_status(out: &mut BytesMut, status: StatusCode) {
+    let index = match status.as_u16() {
+        103 => 24,
+        200 => 25,
+        304 => 26,
+        404 => 27,
+        503 => 28,
+        100 => 63,
+        204 => 64,
+        206 => 65,
+        302 => 66,
+        400 => 67,
+        403 => 68,
+        421 => 69,
+        425 => 70,
+        500 => 71,
+        _ => {
+            // Literal with the name of entry 24.
+            put_int(out, 0x50, 4, 24);
+            return put_string(out, 0, 7, status.as_str().as_bytes());
+        }
+    };
+    put_int(out, 0xc0, 6, index);
+}
+
+fn put_fields(out: &mut BytesMut, fields: &HeaderMap) {
+    for (name, value) in fields {
+        match static_name(name) {
+            Some(index) => put_int(out, 0x50, 4, index),
+            None => put_string(out, 0x20, 3, name.as_str().as_bytes()),
+        }
+        put_string(out, 0, 7, value.as_bytes());
+    }
+}
+
+/// Index of a static entry of that name, for the names responses use.
+fn static_name(name: &HeaderName) -> Option<u64> {
+    use http::header as h;
+    // HeaderName compares standard names by one integer.
+    let names = [
+        (h::CONTENT_LENGTH, 4),
+        (h::CONTENT_TYPE, 44),
+        (h::ETAG, 7),
+        (h::CACHE_CONTROL, 36),
+        (h::DATE, 6),
+        (h::AGE, 2),
+        (h::ACCEPT_RANGES, 32),
+        (h::LAST_MODIFIED, 10),
+        (h::VARY, 59),
+        (h::ACCESS_CONTROL_ALLOW_ORIGIN, 35),
+        (h::CONTENT_ENCODING, 42),
+        (h::LINK, 11),
+        (h::LOCATION, 12),
+        (h::SET_COOKIE, 14),
+        (h::SERVER, 92),
+        (h::CONTENT_DISPOSITION, 3),
+        (h::CONTENT_SECURITY_POLICY, 85),
+        (h::STRICT_TRANSPORT_SECURITY, 56),
+        (h::X_CONTENT_TYPE_OPTIONS, 61),
+    ];
+    names.iter().find(|(known, _)| known == name).map(|(_, index)| *index)
+}
+
+fn put_int(out: &mut BytesMut, flags: u8, bits: u32, value: u64) {
+    let mask = (1_u64 << bits) - 1;
+    if value < mask {
+        return out.put_u8(flags | value as u8);
+    }
+    out.put_u8(flags | mask as u8);
+    let mut rest = value - mask;
+    while rest >= 0x80 {
+        out.put_u8(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.put_u8(rest as u8);
+}
+
+fn put_string(out: &mut BytesMut, flags: u8, bits: u32, text: &[u8]) {
+    put_int(out, flags, bits, text.len() as u64);
+    out.put_slice(text);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const LIMITS: Limits = Limits { size: 1000, count: 5 };
+
+    fn lines(section: &[u8]) -> Result<Vec<Line>, Error> {
+        let mut lines = Vec::new();
+        decode(Bytes::copy_from_slice(section), LIMITS, |line| {
+            lines.push(line);
+            Ok(())
+        })?;
+        Ok(lines)
+    }
+
+    #[test]
+    fn example_of_the_rfc() {
+        // RFC 9204 §B.1: literal with name reference.
+        let section = [&[0, 0, 0x51, 0x0b][..], b"/index.html"].concat();
+        let line = Line::Pseudo(Bytes::from_static(b":path"), Bytes::from_static(b"/index.html"));
+        assert_eq!(lines(&section), Ok(vec![line]));
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        for status in [200, 206, 301, 416, 503, 599] {
+            let mut fields = HeaderMap::new();
+            fields.insert("content-range", HeaderValue::from_static("bytes 0-1/2"));
+            fields.insert("etag", HeaderValue::from_static("\"x\""));
+            fields.insert("x-long", HeaderValue::from_str(&"v".repeat(500)).unwrap());
+            let mut out = BytesMut::new();
+            encode(&mut out, StatusCode::from_u16(status).unwrap(), &fields);
+            let mut lines = lines(&out).unwrap().into_iter();
+            let text = Bytes::from(status.to_string());
+            assert_eq!(lines.next(), Some(Line::Pseudo(Bytes::from_static(b":status"), text)));
+            for (name, value) in &fields {
+                assert_eq!(lines.next(), Some(Line::Field(name.clone(), value.clone())));
+            }
+        }
+    }
+
+    #[test]
+    fn refused() {
+        let check = |section: &[u8], error: Error| assert_eq!(lines(section), Err(error), "{section:02x?}");
+        check(&[], Error::Decompression);
+        check(&[1, 0], Error::Decompression);
+        // Dynamic: indexed, name reference, post-base both ways.
+        check(&[0, 0, 0x80], Error::Decompression);
+        check(&[0, 0, 0x40, 0], Error::Decompression);
+        check(&[0, 0, 0x10], Error::Decompression);
+        check(&[0, 0, 0x00, 0], Error::Decompression);
+        // Static entry 99, endless integer, string beyond the section.
+        check(&[0, 0, 0xff, 36], Error::Decompression);
+        check(&[0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], Error::Decompression);
+        check(&[0, 0, 0x51, 9, b'a'], Error::Decompression);
+        // Upper case, control characters.
+        check(&[0, 0, 0x21, b'A', 1, b'b'], Error::Malformed);
+        check(&[0, 0, 0x21, b'a', 1, b'\n'], Error::Malformed);
+        check(&[0, 0, 0xd9, 0xd9, 0xd9, 0xd9, 0xd9, 0xd9], Error::TooLarge);
+        check(&[&[0, 0, 0x21, b'a', 0x7f, 0xc9, 0x07][..], &[b'b'; 1096]].concat(), Error::TooLarge);
+    }
+}

@@ -1,0 +1,243 @@
+//! Between hyper (HTTP/1.1 and HTTP/2) and the service: requests in, responses out.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, StatusCode, header,
+    uri::{Authority, PathAndQuery, Scheme},
+};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::time::Sleep;
+
+use super::{Shared, exchange::Exchange, vitals::Vitals};
+use crate::exchange::{Body, BodyError, Facts, Outcome, Protocol, Request, RequestBody, Response, Service};
+
+/// Answers the requests of one connection.
+pub(crate) struct Connection<S> {
+    pub shared: Arc<Shared<S>>,
+    pub vitals: Arc<Vitals>,
+    pub peer: SocketAddr,
+    pub secure: bool,
+    pub protocol: Protocol,
+}
+
+impl<S: Service> Connection<S> {
+    /// Answers one request. Never fails.
+    pub(crate) async fn answer(
+        self: Arc<Self>,
+        request: http::Request<Incoming>,
+    ) -> Result<http::Response<SentBody>, Infallible> {
+        let (request, fault) = self.take(request);
+        let mut exchange = Exchange::begin(&self.shared.observer, Some(&self.vitals), &request);
+        let mut response = match fault {
+            None => self.shared.service.serve(request).await,
+            Some(fault) => refuse(&fault),
+        };
+        exchange.answered(response.status.as_u16(), std::mem::take(&mut response.facts));
+        if self.secure
+            && let Some(alt_svc) = &self.shared.alt_svc
+        {
+            response.headers.insert(header::ALT_SVC, alt_svc.clone());
+        }
+        if fault.is_some() && self.protocol == Protocol::H1 {
+            response.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if response.body.is_empty() {
+            exchange.complete();
+        }
+        let mut out = http::Response::new(SentBody { body: response.body, exchange });
+        *out.status_mut() = response.status;
+        *out.headers_mut() = response.headers;
+        Ok(out)
+    }
+
+    /// The request in our terms, and what is wrong with it.
+    fn take(&self, request: http::Request<Incoming>) -> (Request, Option<Fault>) {
+        let (mut parts, incoming) = request.into_parts();
+        let limits = &self.shared.limits;
+        let authority = authority(&parts, self.protocol);
+        let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let length = incoming.size_hint().exact();
+        let fault = if parts.headers.len() > limits.header_count {
+            Some(Fault::TooManyFields)
+        } else if target.as_str().len() as u64 > limits.target_size {
+            Some(Fault::TargetTooLong)
+        } else if length.is_some_and(|length| length > limits.body_size) {
+            Some(Fault::BodyTooLarge)
+        } else {
+            authority.as_ref().err().copied()
+        };
+        parts.headers.remove(header::TRANSFER_ENCODING);
+        parts.headers.remove(header::CONTENT_LENGTH);
+        let body = if incoming.is_end_stream() {
+            RequestBody::Empty
+        } else {
+            let body = ReceivedBody {
+                incoming,
+                left: limits.body_size,
+                stall: limits.stall,
+                sleep: None,
+            };
+            RequestBody::Stream { body: BodyExt::boxed_unsync(body), len: length }
+        };
+        let request = Request {
+            method: parts.method,
+            scheme: if self.secure { Scheme::HTTPS } else { Scheme::HTTP },
+            authority: authority.ok().flatten(),
+            target,
+            headers: parts.headers,
+            body,
+            protocol: self.protocol,
+            peer: self.peer,
+            received: Instant::now(),
+        };
+        (request, fault)
+    }
+}
+
+/// What makes a request unfit for the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// No `Host`, several, or none that can be read (RFC 9112 §3.2).
+    BadHost,
+    /// More fields than the limit.
+    TooManyFields,
+    /// A longer target than the limit.
+    TargetTooLong,
+    /// A longer body than the limit.
+    BodyTooLarge,
+}
+
+/// The authority a request is for.
+fn authority(parts: &http::request::Parts, protocol: Protocol) -> Result<Option<Authority>, Fault> {
+    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => Some(host.to_str().ok().and_then(|h| h.parse::<Authority>().ok()).ok_or(Fault::BadHost)?),
+        (None, _) => None,
+        (Some(_), Some(_)) => return Err(Fault::BadHost),
+    };
+    if host.as_ref().is_some_and(|host| host.as_str().contains('@')) {
+        return Err(Fault::BadHost);
+    }
+    match (parts.uri.authority(), host) {
+        // HTTP/2: both must agree (RFC 9113 §8.3.1). HTTP/1: an absolute target wins (RFC 9112 §3.2.2).
+        (Some(authority), Some(host)) if protocol == Protocol::H2 && *authority != host => Err(Fault::BadHost),
+        (Some(authority), _) if authority.as_str().contains('@') => Err(Fault::BadHost),
+        (Some(authority), _) => Ok(Some(authority.clone())),
+        (None, Some(host)) => Ok(Some(host)),
+        (None, None) if parts.version == http::Version::HTTP_10 => Ok(None),
+        (None, None) => Err(Fault::BadHost),
+    }
+}
+
+/// The response to a request that is unfit for the service.
+pub(crate) fn refuse(fault: &Fault) -> Response {
+    let (status, reason) = match fault {
+        Fault::BadHost => (StatusCode::BAD_REQUEST, "bad-host"),
+        Fault::TooManyFields => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too-many-fields"),
+        Fault::TargetTooLong => (StatusCode::URI_TOO_LONG, "target-too-long"),
+        Fault::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large"),
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let facts = Facts { outcome: Outcome::Refused, reason: Some(reason), ..Facts::default() };
+    Response { status, headers, body: Body::Empty, facts }
+}
+
+/// A request's body under its size limit and stall timeout.
+struct ReceivedBody {
+    incoming: Incoming,
+    left: u64,
+    stall: Duration,
+    /// Runs while the client is waited for.
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl http_body::Body for ReceivedBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) else {
+            let stall = this.stall;
+            let sleep = this.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
+            ready!(sleep.as_mut().poll(cx));
+            return Poll::Ready(Some(Err(BodyError::Client("the request's body stalled".into()))));
+        };
+        this.sleep = None;
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => {
+                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                match this.left.checked_sub(length) {
+                    Some(left) => {
+                        this.left = left;
+                        Some(Ok(frame))
+                    }
+                    None => Some(Err(BodyError::Client("the request's body is over its limit".into()))),
+                }
+            }
+            Some(Err(e)) => Some(Err(BodyError::Client(e.to_string()))),
+            None => None,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// A response's body on its way out; the exchange ends with it.
+pub(crate) struct SentBody {
+    body: Body,
+    exchange: Exchange,
+}
+
+impl http_body::Body for SentBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+            this.exchange.wait_for_us(true);
+            return Poll::Pending;
+        };
+        this.exchange.wait_for_us(false);
+        match &frame {
+            Some(Ok(frame)) => {
+                this.exchange.sent(frame.data_ref().map_or(0, Bytes::len));
+                if this.body.is_end_stream() || frame.is_trailers() {
+                    this.exchange.complete();
+                }
+            }
+            Some(Err(_)) => {}
+            None => this.exchange.complete(),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

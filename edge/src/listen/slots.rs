@@ -1,0 +1,98 @@
+//! Counts of client connections, in all and by client, against their limits.
+
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
+
+use parking_lot::Mutex;
+
+/// Shared counts.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    max: usize,
+    max_per_client: usize,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    all: usize,
+    clients: HashMap<Client, usize>,
+}
+
+/// A client for the purpose of fairness: an IPv4 address or an IPv6 /64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Client(u64);
+
+impl From<IpAddr> for Client {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            // IPv4 takes the range of IPv6's unspecified /64, from which no client connects.
+            IpAddr::V4(v4) => Self(u64::from(u32::from(v4))),
+            IpAddr::V6(v6) => Self((u128::from(v6) >> 64) as u64 | 1 << 63),
+        }
+    }
+}
+
+/// One connection's place; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    slots: Arc<Slots>,
+    client: Client,
+}
+
+impl Slots {
+    /// Empty counts under `max` connections and `max_per_client` of one client.
+    pub(crate) fn new(max: usize, max_per_client: usize) -> Arc<Self> {
+        Arc::new(Self { max, max_per_client, counts: Mutex::default() })
+    }
+
+    /// A place for a connection of that client, if there is one.
+    pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Slot> {
+        let client = Client::from(address);
+        let mut counts = self.counts.lock();
+        if counts.all >= self.max {
+            return None;
+        }
+        let of_client = counts.clients.entry(client).or_insert(0);
+        if *of_client >= self.max_per_client {
+            return None;
+        }
+        *of_client += 1;
+        counts.all += 1;
+        drop(counts);
+        Some(Slot { slots: Arc::clone(self), client })
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut counts = self.slots.counts.lock();
+        counts.all -= 1;
+        if let Some(of_client) = counts.clients.get_mut(&self.client) {
+            *of_client -= 1;
+            if *of_client == 0 {
+                counts.clients.remove(&self.client);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn places_are_bounded_and_come_back() {
+        let slots = Slots::new(3, 2);
+        let a: IpAddr = "192.0.2.1".parse().unwrap();
+        let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
+        let first = slots.take(a).unwrap();
+        let _second = slots.take(mapped).unwrap();
+        assert!(slots.take(a).is_none());
+        let same_64 = ["2001:db8::1", "2001:db8::2"].map(|ip| slots.take(ip.parse().unwrap()));
+        assert!(same_64[0].is_some() && same_64[1].is_none());
+        drop(first);
+        assert!(slots.take(a).is_some());
+        assert_eq!(slots.counts.lock().all, 2);
+    }
+}

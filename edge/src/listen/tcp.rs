@@ -1,0 +1,249 @@
+//! TCP: accept loops, TLS handshakes, and hyper's HTTP/1.1 and HTTP/2 on what comes of them.
+
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::{ServerConfig, ServerConnection};
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+
+use super::{
+    Shared,
+    hyper_service::Connection,
+    slots::Slot,
+    vitals::{End, Vitals, Watched},
+    wire::{Blocking, Wire},
+};
+use crate::{
+    exchange::{Protocol, Service},
+    metrics::Cut,
+};
+
+/// What an HTTP/2 client sends first (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Pause after `accept` failed for want of descriptors or memory, so that the loop doesn't spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves a TCP socket until the drain begins: TLS where `tls` is given, else in the clear.
+pub(crate) async fn serve<S: Service>(shared: Arc<Shared<S>>, listener: TcpListener, tls: Option<Arc<ServerConfig>>) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shared.drain.cancelled() => return,
+        };
+        match accepted {
+            Ok((tcp, peer)) => {
+                let Some(slot) = shared.slots.take(peer.ip()) else {
+                    shared.observer.metrics.cut(Protocol::H1, Cut::Connections);
+                    continue;
+                };
+                let _ = tcp.set_nodelay(true);
+                let (theirs, tls) = (Arc::clone(&shared), tls.clone());
+                shared.tasks.spawn(async move { connection(theirs, tcp, peer, tls, slot).await });
+            }
+            Err(e) if gone_again(&e) => {}
+            Err(e) => {
+                tracing::warn!(error = %e, "accept");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Whether `accept` failed since the client left before it.
+fn gone_again(e: &io::Error) -> bool {
+    matches!(
+        e.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}
+
+/// One connection from its first byte to its end.
+async fn connection<S: Service>(
+    shared: Arc<Shared<S>>,
+    mut tcp: TcpStream,
+    peer: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
+    slot: Slot,
+) {
+    let limits = &shared.limits;
+    let secure = tls.is_some();
+    let (protocol, tls, prefix) = if let Some(config) = tls {
+        match timeout(limits.handshake, handshake(&mut tcp, config)).await {
+            Ok(Ok(tls)) if tls.alpn_protocol() == Some(b"h2") => (Protocol::H2, Some(tls), Vec::new()),
+            Ok(Ok(tls)) => (Protocol::H1, Some(tls), Vec::new()),
+            Ok(Err(_)) | Err(_) => return shared.observer.metrics.cut(Protocol::H1, Cut::Handshake),
+        }
+    } else {
+        // An idle connection may stay silent until its first request; from its first byte on, the
+        // connection's own timeouts run.
+        let silent = timeout(limits.idle, tcp.readable());
+        let spoke = tokio::select! { spoke = silent => spoke, () = shared.drain.cancelled() => return };
+        if spoke.is_err() {
+            return shared.observer.metrics.cut(Protocol::H1, Cut::Idle);
+        }
+        match timeout(limits.header, find_protocol(&mut tcp)).await {
+            Ok(Some((protocol, prefix))) => (protocol, None, prefix),
+            Ok(None) => return,
+            Err(_) => return shared.observer.metrics.cut(Protocol::H1, Cut::Header),
+        }
+    };
+    let vitals = Arc::new(Vitals::new(protocol == Protocol::H1));
+    let wire = match tls {
+        Some(tls) => Wire::tls(tcp, tls, Arc::clone(&vitals)),
+        None => Wire::clear(tcp, prefix, Arc::clone(&vitals)),
+    };
+    shared.observer.metrics.connection_opened(protocol);
+    let theirs = Connection { shared: Arc::clone(&shared), vitals: Arc::clone(&vitals), peer, secure, protocol };
+    match protocol {
+        Protocol::H2 => http2(&shared, Arc::new(theirs), wire, vitals).await,
+        _ => http1(&shared, Arc::new(theirs), wire, vitals).await,
+    }
+    shared.observer.metrics.connection_closed(protocol);
+    drop(slot);
+}
+
+/// Completes the TLS handshake. The tickets it ends with leave with the first response.
+async fn handshake(tcp: &mut TcpStream, config: Arc<ServerConfig>) -> io::Result<Box<ServerConnection>> {
+    let mut tls = Box::new(ServerConnection::new(config).map_err(io::Error::other)?);
+    // The wire stages plaintext itself and stops at its own bounds.
+    tls.set_buffer_limit(None);
+    std::future::poll_fn(|cx| handshake_step(&mut tls, tcp, cx)).await?;
+    Ok(tls)
+}
+
+fn handshake_step(tls: &mut ServerConnection, tcp: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    loop {
+        let mut blocked = false;
+        while tls.wants_write() {
+            match tls.write_tls(&mut Blocking { tcp: &mut *tcp, cx: &mut *cx }) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    blocked = true;
+                    break;
+                }
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+        }
+        if !tls.is_handshaking() {
+            return if blocked { Poll::Pending } else { Poll::Ready(Ok(())) };
+        }
+        match tls.read_tls(&mut Blocking { tcp: &mut *tcp, cx: &mut *cx }) {
+            Ok(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+            Err(e) => return Poll::Ready(Err(e)),
+        }
+        if let Err(e) = tls.process_new_packets() {
+            // The alert that says why, if the socket takes it at once.
+            let _ = tls.write_tls(&mut Blocking { tcp: &mut *tcp, cx: &mut *cx });
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, e)));
+        }
+    }
+}
+
+/// Reads until it is clear whether the client speaks HTTP/2 by prior knowledge; with what was read.
+/// None where the client left.
+async fn find_protocol(tcp: &mut TcpStream) -> Option<(Protocol, Vec<u8>)> {
+    let mut prefix = Vec::with_capacity(PREFACE.len());
+    loop {
+        let mut more = [0; PREFACE.len()];
+        let want = PREFACE.len() - prefix.len();
+        let n = tcp.read(&mut more[..want]).await.ok().filter(|n| *n > 0)?;
+        prefix.extend_from_slice(&more[..n]);
+        if !PREFACE.starts_with(&prefix) {
+            return Some((Protocol::H1, prefix));
+        }
+        if prefix.len() == PREFACE.len() {
+            return Some((Protocol::H2, prefix));
+        }
+    }
+}
+
+/// hyper's connection, with the wire flushed after each poll.
+struct Flushing<C> {
+    connection: C,
+    wire: Wire,
+}
+
+impl<C: Future<Output = hyper::Result<()>> + Unpin> Future for Flushing<C> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let done = Pin::new(&mut self.connection).poll(cx).is_ready();
+        // A failed write is the connection's end: hyper would only see it with its next write.
+        let failed = matches!(self.wire.flush(cx), Poll::Ready(Err(_)));
+        if done || failed { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+/// Runs a connection under its timeouts; a drain lets it finish what is under way.
+async fn watch<S, C>(shared: &Shared<S>, wire: Wire, vitals: Arc<Vitals>, connection: C, drain: fn(Pin<&mut C>))
+where
+    C: Future<Output = hyper::Result<()>> + Unpin,
+{
+    let protocol = if vitals.reads_are_heads() { Protocol::H1 } else { Protocol::H2 };
+    let mut watched = Watched::new(Flushing { connection, wire }, vitals, &shared.limits);
+    let mut draining = false;
+    let end = loop {
+        tokio::select! {
+            end = &mut watched => break end,
+            () = shared.drain.cancelled(), if !draining => {
+                draining = true;
+                drain(Pin::new(&mut watched.connection().connection));
+            }
+        }
+    };
+    if let End::Cut(why) = end {
+        shared.observer.metrics.cut(protocol, why);
+    }
+}
+
+async fn http1<S: Service>(shared: &Shared<S>, theirs: Arc<Connection<S>>, wire: Wire, vitals: Arc<Vitals>) {
+    let limits = &shared.limits;
+    let service = hyper::service::service_fn(move |request| Arc::clone(&theirs).answer(request));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        // `Watched` tells an idle connection from a slow head; hyper's one timer can't.
+        .header_read_timeout(None)
+        .max_headers(limits.header_count)
+        .max_buf_size((limits.header_size as usize).max(8 << 10) * 4)
+        .max_header_size(limits.header_size as usize)
+        .half_close(false)
+        .writev(true)
+        .serve_connection(wire.clone(), service);
+    watch(shared, wire, vitals, connection, |c| c.graceful_shutdown()).await;
+}
+
+async fn http2<S: Service>(shared: &Shared<S>, theirs: Arc<Connection<S>>, wire: Wire, vitals: Arc<Vitals>) {
+    let limits = &shared.limits;
+    let service = hyper::service::service_fn(move |request| Arc::clone(&theirs).answer(request));
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(u32::try_from(limits.header_size).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(limits.pending_resets)
+        // Clients send requests, not bodies: small windows bound what they can make us hold.
+        .initial_stream_window_size(64 << 10)
+        .initial_connection_window_size(256 << 10)
+        .max_frame_size(16 << 10)
+        .max_send_buf_size(64 << 10)
+        .header_table_size(4 << 10)
+        .keep_alive_interval(None)
+        .serve_connection(wire.clone(), service);
+    watch(shared, wire, vitals, connection, |c| c.graceful_shutdown()).await;
+}

@@ -1,0 +1,280 @@
+//! The byte stream of one TCP connection, in the clear or under TLS, as hyper reads and writes it.
+//!
+//! Writes are gathered: what hyper hands over while its future is polled leaves in as few TLS
+//! records and system calls as possible when [`Wire::flush`] is called after the poll. Full records
+//! are encrypted straight from the body; only what doesn't fill a record is copied.
+
+use std::{
+    io::{self, IoSlice, Read, Write},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use hyper::rt::ReadBufCursor;
+use parking_lot::Mutex;
+use rustls::ServerConnection;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+use super::vitals::Vitals;
+
+/// Plaintext of a full TLS record (RFC 8446 §5.1).
+const RECORD: usize = 16_384;
+
+/// Ciphertext that may wait in us for the socket while it takes everything: one 64 KiB response
+/// and its head leave in one call.
+const BURST: usize = 96 << 10;
+
+/// The same after the socket had to be waited for, so that slow readers pin little.
+const BURST_SLOW: usize = 16 << 10;
+
+/// Most plaintext read at a time.
+const READ: usize = 4 << 10;
+
+/// A connection's bytes; a handle that hyper and the connection's task share.
+#[derive(Clone)]
+pub(crate) struct Wire(Arc<Mutex<Inner>>);
+
+struct Inner {
+    tcp: TcpStream,
+    tls: Option<Box<ServerConnection>>,
+    /// Plaintext that doesn't fill a record yet.
+    staged: Vec<u8>,
+    /// Ciphertext waiting in `tls`, by our count of what went in and out; for `burst`.
+    waiting: usize,
+    /// Allowed `waiting`.
+    burst: usize,
+    /// Bytes read while the protocol was being found out.
+    prefix: Vec<u8>,
+    vitals: Arc<Vitals>,
+}
+
+impl Wire {
+    /// Over a connection in the clear of which `prefix` was read already.
+    pub(crate) fn clear(tcp: TcpStream, prefix: Vec<u8>, vitals: Arc<Vitals>) -> Self {
+        Self::new(tcp, None, prefix, vitals)
+    }
+
+    /// Over a connection whose TLS handshake is complete.
+    pub(crate) fn tls(tcp: TcpStream, tls: Box<ServerConnection>, vitals: Arc<Vitals>) -> Self {
+        Self::new(tcp, Some(tls), Vec::new(), vitals)
+    }
+
+    fn new(tcp: TcpStream, tls: Option<Box<ServerConnection>>, prefix: Vec<u8>, vitals: Arc<Vitals>) -> Self {
+        if !prefix.is_empty() {
+            vitals.read(prefix.len());
+        }
+        let inner = Inner { tcp, tls, staged: Vec::new(), waiting: 0, burst: BURST, prefix, vitals };
+        Self(Arc::new(Mutex::new(inner)))
+    }
+
+    /// Sends what is gathered. Call after each poll of hyper's connection.
+    pub(crate) fn flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.lock().flush(cx)
+    }
+}
+
+impl Inner {
+    /// Encrypts the staged rest and writes until nothing waits.
+    fn flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(tls) = &mut self.tls else { return Poll::Ready(Ok(())) };
+        if !self.staged.is_empty() {
+            self.waiting += self.staged.len();
+            tls.writer().write_all(&self.staged)?;
+            self.staged = Vec::new();
+        }
+        self.drain(cx)
+    }
+
+    /// Writes ciphertext until none waits.
+    fn drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(tls) = &mut self.tls else { return Poll::Ready(Ok(())) };
+        while tls.wants_write() {
+            match tls.write_tls(&mut Blocking { tcp: &mut self.tcp, cx }) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(n) => {
+                    self.waiting = self.waiting.saturating_sub(n);
+                    self.vitals.wrote(n);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.burst = BURST_SLOW;
+                    return Poll::Pending;
+                }
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+        }
+        self.waiting = 0;
+        self.burst = (self.burst * 2).min(BURST);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes plaintext: whole records are encrypted, the rest is staged.
+    fn write_tls(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if self.waiting >= self.burst {
+            ready!(self.drain(cx))?;
+        }
+        let room = self.burst.max(RECORD);
+        let offered = bufs.iter().map(|b| b.len()).sum::<usize>().min(room);
+        let whole = (self.staged.len() + offered) / RECORD * RECORD;
+        let Some(tls) = &mut self.tls else { return Poll::Ready(Ok(0)) };
+        // Of what is offered, `direct` bytes complete whole records together with the staged ones.
+        let direct = whole.saturating_sub(self.staged.len());
+        if whole > 0 {
+            let mut slices = Vec::with_capacity(bufs.len() + 1);
+            slices.push(IoSlice::new(&self.staged));
+            let mut left = direct;
+            for buf in bufs {
+                let part = &buf[..buf.len().min(left)];
+                left -= part.len();
+                if !part.is_empty() {
+                    slices.push(IoSlice::new(part));
+                }
+            }
+            let written = tls.writer().write_vectored(&slices)?;
+            debug_assert_eq!(written, whole, "rustls has no buffer limit here");
+            self.waiting += whole;
+            self.staged.clear();
+        }
+        let mut skip = direct;
+        let mut rest = offered - direct;
+        for buf in bufs {
+            let from = skip.min(buf.len());
+            skip -= from;
+            let part = &buf[from..][..(buf.len() - from).min(rest)];
+            rest -= part.len();
+            self.staged.extend_from_slice(part);
+        }
+        Poll::Ready(Ok(offered))
+    }
+
+    fn read_tls(&mut self, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let Some(tls) = &mut self.tls else { return Poll::Ready(Ok(())) };
+        let mut plain = [0; READ];
+        let max = READ.min(buf.remaining());
+        loop {
+            match tls.reader().read(&mut plain[..max]) {
+                Ok(n) => {
+                    buf.put_slice(&plain[..n]);
+                    self.vitals.read(n);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                // A client that closes without close_notify: HTTP framing tells truncation.
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Poll::Ready(Ok(())),
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+            match tls.read_tls(&mut Blocking { tcp: &mut self.tcp, cx }) {
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+            if let Err(e) = tls.process_new_packets() {
+                // Tell the client why, if the socket takes it at once.
+                let _ = self.drain(cx);
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, e)));
+            }
+        }
+    }
+}
+
+impl hyper::rt::Read for Wire {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let inner = &mut *self.0.lock();
+        if !inner.prefix.is_empty() {
+            let n = inner.prefix.len().min(buf.remaining());
+            buf.put_slice(&inner.prefix[..n]);
+            inner.prefix.drain(..n);
+            return Poll::Ready(Ok(()));
+        }
+        if inner.tls.is_some() {
+            return inner.read_tls(cx, buf);
+        }
+        let mut plain = [0; READ];
+        let max = READ.min(buf.remaining());
+        let mut read = ReadBuf::new(&mut plain[..max]);
+        ready!(Pin::new(&mut inner.tcp).poll_read(cx, &mut read))?;
+        buf.put_slice(read.filled());
+        inner.vitals.read(read.filled().len());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl hyper::rt::Write for Wire {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let inner = &mut *self.0.lock();
+        if inner.tls.is_some() {
+            return inner.write_tls(cx, bufs);
+        }
+        let n = ready!(Pin::new(&mut inner.tcp).poll_write_vectored(cx, bufs))?;
+        inner.vitals.wrote(n);
+        Poll::Ready(Ok(n))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Promises only; [`Wire::flush`] does it.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let inner = &mut *self.0.lock();
+        ready!(inner.flush(cx))?;
+        if let Some(tls) = &mut inner.tls {
+            tls.send_close_notify();
+            ready!(inner.drain(cx))?;
+        }
+        Pin::new(&mut inner.tcp).poll_shutdown(cx)
+    }
+}
+
+/// A socket as rustls wants it: blocking calls that may answer `WouldBlock`, the task woken when it
+/// is worth trying again.
+pub(crate) struct Blocking<'a, 'b> {
+    pub(crate) tcp: &'a mut TcpStream,
+    pub(crate) cx: &'a mut Context<'b>,
+}
+
+impl Read for Blocking<'_, '_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut buf = ReadBuf::new(buf);
+        match Pin::new(&mut *self.tcp).poll_read(self.cx, &mut buf) {
+            Poll::Ready(result) => result.map(|()| buf.filled().len()),
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+impl Write for Blocking<'_, '_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        blocking(Pin::new(&mut *self.tcp).poll_write(self.cx, buf))
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        blocking(Pin::new(&mut *self.tcp).poll_write_vectored(self.cx, bufs))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn blocking(poll: Poll<io::Result<usize>>) -> io::Result<usize> {
+    match poll {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}
