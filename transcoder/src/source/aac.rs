@@ -52,14 +52,20 @@ fn config(params: &AudioCodecParameters) -> Option<Vec<u8>> {
     if let Some(config) = &params.extra_data {
         return Some(config.to_vec());
     }
-    let rate = RATES.iter().position(|rate| Some(*rate) == params.sample_rate)? as u16;
+    let rate = RATES
+        .iter()
+        .position(|rate| Some(*rate) == params.sample_rate)? as u16;
     let channels = match params.channels.as_ref()?.count() {
         n @ 1..=6 => n as u16,
         8 => 7,
         _ => return None,
     };
     const LOW_COMPLEXITY: u16 = 2;
-    Some((LOW_COMPLEXITY << 11 | rate << 7 | channels << 3).to_be_bytes().to_vec())
+    Some(
+        (LOW_COMPLEXITY << 11 | rate << 7 | channels << 3)
+            .to_be_bytes()
+            .to_vec(),
+    )
 }
 
 #[cfg(not(feature = "fdk-aac"))]
@@ -75,7 +81,9 @@ mod fdk {
     }
 
     pub(super) fn open(_config: &[u8]) -> Result<Box<dyn Decode>, Error> {
-        Err(Error::Unsupported { codec: "HE-AAC or multichannel AAC".to_owned() })
+        Err(Error::Unsupported {
+            codec: "HE-AAC or multichannel AAC".to_owned(),
+        })
     }
 }
 
@@ -118,8 +126,12 @@ mod fdk {
 
     /// Whether plain AAC-LC in one or two channels is not the whole story.
     pub(super) fn is_extended(config: &[u8], packets: &VecDeque<Packet>) -> bool {
-        let Ok(mut decoder) = Fdk::new(config) else { return false };
-        packets.iter().any(|packet| decoder.decode(&packet.data).is_ok() && decoder.extended)
+        let Ok(mut decoder) = Fdk::new(config) else {
+            return false;
+        };
+        packets
+            .iter()
+            .any(|packet| decoder.decode(&packet.data).is_ok() && decoder.extended)
     }
 
     pub(super) fn open(config: &[u8]) -> Result<Box<dyn Decode>, Error> {
@@ -128,7 +140,9 @@ mod fdk {
 
     impl Fdk {
         fn new(config: &[u8]) -> Result<Fdk, Error> {
-            let refused = || Error::Unsupported { codec: "an unknown variant of AAC".to_owned() };
+            let refused = || Error::Unsupported {
+                codec: "an unknown variant of AAC".to_owned(),
+            };
             // SAFETY: plain constructor; null on failure.
             let handle = unsafe { sys::aacDecoder_Open(sys::TRANSPORT_TYPE_TT_MP4_RAW, 1) };
             if handle.is_null() {
@@ -152,8 +166,16 @@ mod fdk {
                 // SAFETY: a live handle; unknown parameters are refused without effect.
                 unsafe { sys::aacDecoder_SetParam(handle.0, param, value) };
             }
-            let shape = Shape { rate: 0, layout: Vec::new() };
-            Ok(Fdk { handle, shape, buffer: vec![0; MAX_SAMPLES], extended: false })
+            let shape = Shape {
+                rate: 0,
+                layout: Vec::new(),
+            };
+            Ok(Fdk {
+                handle,
+                shape,
+                buffer: vec![0; MAX_SAMPLES],
+                extended: false,
+            })
         }
 
         /// Feeds a packet and runs the decoder once. 0 is success.
@@ -188,7 +210,10 @@ mod fdk {
             self.extended = info.sampleRate != info.aacSampleRate
                 || info.numChannels != info.aacNumChannels
                 || channels > 2;
-            self.shape = Shape { rate, layout: wave_order(channels).to_vec() };
+            self.shape = Shape {
+                rate,
+                layout: wave_order(channels).to_vec(),
+            };
             let samples = self.buffer.get(..frames * channels).unwrap_or_default();
             let floats: Vec<f32> = samples.iter().map(|s| f32::from(*s) / 32_768.0).collect();
             Ok(Chunk::from_interleaved(&floats, channels.max(1)))
