@@ -1,2 +1,29 @@
-//! Segue, an audio CDN in one binary.
-fn main() {}
+//! `segue`: one binary for every role. Composition only; each role lives in its own crate.
+
+mod cli;
+mod config;
+mod data;
+mod edge_role;
+mod ingest;
+mod inspect;
+mod logging;
+mod origin_role;
+mod progress;
+mod purge;
+mod shutdown;
+mod status;
+mod token;
+mod up;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+// A cache node allocates and frees headers and slices all day from many threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    cli::run(cli::Cli::parse())
+}

@@ -1,6 +1,6 @@
 //! Bit rates as manifests declare them, measured on the segments.
 
-use crate::{BitrateBps, Rendition, timeline::micros};
+use crate::{BitrateBps, Rendition};
 
 /// Declared rates of one rendition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,11 +17,11 @@ impl Rendition {
     /// shorter than that.
     pub(crate) fn bandwidth(&self) -> Bandwidth {
         let segments: Vec<(u64, u64)> = self
-            .presented()
+            .decoded()
             .map(|s| (s.bytes.len, s.duration_us(self.timescale)))
             .collect();
         let total_bytes: u64 = segments.iter().map(|s| s.0).sum();
-        let average = rate(total_bytes, micros(self.valid, self.timescale));
+        let average = rate(total_bytes, segments.iter().map(|s| s.1).sum());
         let target_us = target_duration_s(segments.iter().map(|s| s.1)) * 1_000_000;
         let (shortest, longest) = (target_us / 2, target_us + target_us / 2);
         let mut peak = average;

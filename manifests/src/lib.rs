@@ -1,9 +1,9 @@
 //! Tracks as players see them: the domain types of a packaged track and pure renderers of
 //! HLS, DASH and JSON.
 //!
-//! Nothing here does I/O or reads a clock: a plain snapshot goes in, text comes out. Every time in
-//! a manifest is a presentation time: the edit list in each rendition removes the encoder's
-//! priming, so zero is the first valid sample and no manifest shifts it a second time.
+//! Nothing here does I/O or reads a clock: a plain snapshot goes in, text comes out. The edit list
+//! in each rendition removes the encoder's priming, and no manifest removes it a second time: HLS
+//! is written in decode times, which players hold against `tfdt`; DASH in presentation times.
 
 mod bandwidth;
 pub mod dash;
@@ -22,5 +22,5 @@ pub use json::JsonError;
 pub use ladder::Family;
 pub use layout::{Addressing, BadAddressing, Layout};
 pub use lookup::Part;
-pub use timeline::Presented;
+pub use timeline::Span;
 pub use track::*;

@@ -1,21 +1,21 @@
-//! When each segment is heard: presentation times, with priming and padding taken off.
+//! When each segment is decoded and when it is heard: the two timelines of a rendition.
 
 use crate::{ByteRange, Rendition, Ticks, Timescale};
 
-/// A segment on the presentation timeline of its rendition.
+/// A segment on a timeline of its rendition that starts at 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Presented {
+pub struct Span {
     /// Position among the rendition's segments, from 1: the `{n}` of `{n}.m4s`.
     pub number: u32,
-    /// Instant of its first valid sample; the presentation starts at 0.
+    /// Instant of its first sample on that timeline.
     pub start: Ticks,
-    /// Valid sound in it.
+    /// How much of the timeline it fills.
     pub duration: Ticks,
     /// Where it lies in the file.
     pub bytes: ByteRange,
 }
 
-impl Presented {
+impl Span {
     /// The duration in microseconds, rounded so that the durations of consecutive segments add up
     /// to the rounded sum: errors never accumulate along a playlist.
     pub fn duration_us(&self, timescale: Timescale) -> u64 {
@@ -25,17 +25,29 @@ impl Presented {
 }
 
 impl Rendition {
-    /// Segments as presented: without gaps, starting at 0, and together as long as the valid
-    /// sound. A segment at the end that holds nothing but padding is left out.
-    pub fn presented(&self) -> impl Iterator<Item = Presented> + '_ {
-        let clamp = |media: u64| media.saturating_sub(self.priming.0).min(self.valid.0);
+    /// Segments as heard: priming is taken off the first and padding off the last, so that
+    /// together they are as long as the valid sound. What DASH calls the presentation timeline.
+    pub fn presented(&self) -> impl Iterator<Item = Span> + '_ {
+        self.spans(self.priming.0, self.valid.0)
+    }
+
+    /// Segments as their `tfdt` places them: priming counts, so that a segment's start here equals
+    /// its decode time. What HLS playlists are written in.
+    pub fn decoded(&self) -> impl Iterator<Item = Span> + '_ {
+        self.spans(0, self.priming.0.saturating_add(self.valid.0))
+    }
+
+    /// Segments on the timeline that starts at media time `origin` and is `length` ticks long. One
+    /// that lies wholly beyond the end holds nothing but padding and is left out.
+    fn spans(&self, origin: u64, length: u64) -> impl Iterator<Item = Span> + '_ {
+        let clamp = move |media: u64| media.saturating_sub(origin).min(length);
         (1u32..)
             .zip(&self.segments)
             .filter_map(move |(number, segment)| {
                 let start = clamp(segment.start.0);
                 let end = clamp(segment.start.0.saturating_add(segment.duration.0));
-                let silent_tail = start == end && start == self.valid.0 && number > 1;
-                (!silent_tail).then_some(Presented {
+                let beyond = start == end && start == length && number > 1;
+                (!beyond).then_some(Span {
                     number,
                     start: Ticks(start),
                     duration: Ticks(end - start),

@@ -1,7 +1,13 @@
 //! Object storage behind one trait: a local directory and any S3-compatible service.
 //!
 //! Objects are immutable once published: writers never change one in place, and readers may cache
-//! by key and validator for ever.
+//! by key and validator for ever. Owns naming, atomicity, durability and ranges; knows nothing of
+//! what objects mean.
+
+mod directory;
+mod key;
+pub mod s3;
+mod url;
 
 use std::{fmt, ops::Range, time::SystemTime};
 
@@ -9,36 +15,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
-/// A key: relative, `/`-separated, without empty, `.` or `..` segments, backslashes or control
-/// characters; at most 1,024 bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key(String);
-
-impl Key {
-    /// Checks and wraps a key.
-    ///
-    /// # Errors
-    /// [`Error::BadKey`] where the text breaks a rule above.
-    pub fn new(key: impl Into<String>) -> Result<Self, Error> {
-        let key = key.into();
-        let sound = !key.is_empty()
-            && key.len() <= 1024
-            && !key.chars().any(|c| c.is_control() || c == '\\')
-            && key.split('/').all(|s| !matches!(s, "" | "." | ".."));
-        if sound { Ok(Self(key)) } else { Err(Error::BadKey(key)) }
-    }
-
-    /// The key as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+pub use directory::Directory;
+pub use key::Key;
+pub use s3::S3;
+pub use url::open;
 
 /// What is known of an object without its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +29,7 @@ pub struct Meta {
     pub size: u64,
     /// Strong validator, without quotes.
     pub etag: String,
-    /// Last write.
+    /// Last write, by the store's clock and as finely as the store tells.
     pub modified: SystemTime,
 }
 
@@ -65,7 +45,10 @@ pub struct Object {
 
 impl fmt::Debug for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Object").field("meta", &self.meta).field("range", &self.range).finish_non_exhaustive()
+        f.debug_struct("Object")
+            .field("meta", &self.meta)
+            .field("range", &self.range)
+            .finish_non_exhaustive()
     }
 }
 
@@ -76,7 +59,7 @@ pub enum Error {
     /// Nothing is stored under that key.
     #[error("no object `{0}`")]
     NotFound(Key),
-    /// The range starts at or beyond the object's end (`size` bytes).
+    /// The range is empty, or starts at or beyond the object's end (`size` bytes).
     #[error("range starts at {start}, object `{key}` has {size} bytes")]
     BadRange {
         /// The object.
@@ -108,17 +91,19 @@ pub enum Error {
 #[async_trait]
 pub trait ObjectStore: fmt::Debug + Send + Sync + 'static {
     /// Stores a whole object, replacing any of that key; durable and wholly visible, or not at
-    /// all, when it returns.
+    /// all, when it returns. Dropping the future leaves either the old object or the new one.
     async fn put(&self, key: &Key, body: Bytes) -> Result<Meta, Error>;
 
     /// Starts a streamed put. Nothing is visible before [`Upload::finish`]; dropping the upload
     /// abandons it.
     async fn upload(&self, key: &Key) -> Result<Box<dyn Upload>, Error>;
 
-    /// Opens an object, or bytes `range` of it; an end beyond the object is clamped.
+    /// Opens an object, or bytes `range` of it; an end beyond the object is clamped. An object
+    /// that is replaced while it is read yields the old bytes to the end, or an error.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::BadRange`] where the range starts at or after the end.
+    /// [`Error::NotFound`]; [`Error::BadRange`] where the range is empty or starts at or after
+    /// the end.
     async fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Object, Error>;
 
     /// Describes an object.
@@ -135,10 +120,34 @@ pub trait ObjectStore: fmt::Debug + Send + Sync + 'static {
 /// A streamed put in progress.
 #[async_trait]
 pub trait Upload: Send {
-    /// Appends bytes.
+    /// Appends bytes. After an error, or after its future was dropped, only
+    /// [`abort`](Upload::abort) or dropping makes sense: anything else fails.
     async fn write(&mut self, bytes: Bytes) -> Result<(), Error>;
     /// Publishes the object atomically and durably.
     async fn finish(self: Box<Self>) -> Result<Meta, Error>;
     /// Abandons the object and frees what was stored of it.
     async fn abort(self: Box<Self>) -> Result<(), Error>;
+}
+
+/// Clamps an asked range to an object's size.
+fn clamp(range: Option<Range<u64>>, key: &Key, size: u64) -> Result<Range<u64>, Error> {
+    match range {
+        None => Ok(0..size),
+        Some(range) if range.start < size && range.start < range.end => {
+            Ok(range.start..range.end.min(size))
+        }
+        Some(range) => Err(Error::BadRange {
+            key: key.clone(),
+            start: range.start,
+            size,
+        }),
+    }
+}
+
+/// Whether keys can start with that text at all: no complete segment of it breaks a rule.
+fn can_start_keys(prefix: &str) -> bool {
+    match prefix.rsplit_once('/') {
+        Some((segments, _)) => Key::new(segments).is_ok(),
+        None => true,
+    }
 }

@@ -1,6 +1,6 @@
 //! Keys that sign tokens, and the algorithms that keys are pinned to.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use aws_lc_rs::{
     encoding::{AsBigEndian, EcPrivateKeyBin},
@@ -57,7 +57,10 @@ pub struct SigningKey {
 enum Inner {
     EdDsa(Ed25519KeyPair),
     Es256(EcdsaKeyPair),
-    Hs256 { secret: Vec<u8>, key: hmac::Key },
+    Hs256 {
+        secret: Vec<u8>,
+        key: Arc<hmac::Key>,
+    },
 }
 
 /// A private key as JSON Web Key (RFC 7517, 8037).
@@ -251,7 +254,7 @@ impl SigningKey {
 
 impl Inner {
     fn hs256(secret: Vec<u8>) -> Self {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
+        let key = Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &secret));
         Self::Hs256 { secret, key }
     }
 }

@@ -1,6 +1,6 @@
 //! The keys that a verifier trusts, with their times, and what it demands of tokens.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use aws_lc_rs::{
     hmac,
@@ -21,7 +21,7 @@ use crate::{
 pub struct VerifyingKey {
     kid: String,
     material: Material,
-    parsed: Option<std::sync::Arc<ParsedPublicKey>>,
+    parsed: Option<Arc<ParsedPublicKey>>,
     /// First second at which the key is trusted.
     pub not_before: Option<u64>,
     /// First second at which it no longer is.
@@ -41,7 +41,7 @@ pub(crate) enum Material {
     Es256(Vec<u8>),
     Hs256 {
         secret: Vec<u8>,
-        key: hmac::Key,
+        key: Arc<hmac::Key>,
     },
 }
 
@@ -68,7 +68,7 @@ impl VerifyingKey {
             Material::Es256(point) => ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).ok(),
             Material::Hs256 { .. } => None,
         };
-        let parsed = parsed.map(std::sync::Arc::new);
+        let parsed = parsed.map(Arc::new);
         Self {
             kid,
             material,
@@ -161,7 +161,7 @@ impl fmt::Debug for VerifyingKey {
 /// with it once every verifier has it, drop the old one when its last token has expired.
 #[derive(Clone, Debug, Default)]
 pub struct Keyset {
-    keys: BTreeMap<String, VerifyingKey>,
+    keys: BTreeMap<String, Arc<VerifyingKey>>,
     leeway_s: u64,
     audiences: Vec<String>,
 }
@@ -237,7 +237,7 @@ impl Keyset {
         if self.keys.len() == MAX_KEYS {
             return Err(Error::Json(format!("keyset: more than {MAX_KEYS} keys")));
         }
-        self.keys.insert(key.kid.clone(), key);
+        self.keys.insert(key.kid.clone(), Arc::new(key));
         Ok(())
     }
 
@@ -299,23 +299,23 @@ impl Keyset {
     }
 
     fn write(&self, secrets: bool) -> String {
-        let public = |key: &&VerifyingKey| secrets || key.algorithm() != Algorithm::Hs256;
+        let shown = |key: &&VerifyingKey| secrets || key.algorithm() != Algorithm::Hs256;
         let json = Json {
             leeway_s: self.leeway_s,
             audiences: self.audiences.clone(),
-            keys: self.keys.values().filter(public).map(Jwk::write).collect(),
+            keys: self.keys().filter(shown).map(Jwk::write).collect(),
         };
         serde_json::to_string(&json).unwrap_or_default()
     }
 
     /// The key of that identifier.
-    pub fn key(&self, kid: &str) -> Option<&VerifyingKey> {
+    pub fn key(&self, kid: &str) -> Option<&Arc<VerifyingKey>> {
         self.keys.get(kid)
     }
 
     /// All keys, by identifier.
     pub fn keys(&self) -> impl Iterator<Item = &VerifyingKey> {
-        self.keys.values()
+        self.keys.values().map(Arc::as_ref)
     }
 
     /// Whether nothing can be verified.
@@ -353,7 +353,7 @@ impl Jwk {
                 if secret.len() < 32 {
                     return Err(wrong("an HS256 secret needs at least 32 bytes"));
                 }
-                let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
+                let key = Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &secret));
                 Material::Hs256 { secret, key }
             }
             _ => return Err(wrong("`alg`, `kty` and `crv` don't fit together")),

@@ -14,7 +14,7 @@
 //! let key = SigningKey::generate("2026-11")?;
 //! let keyset = Keyset::new([key.public()])?;
 //! let now = 1_800_000_000;
-//! let claims = Claims::listening("anna", now, 3600).scope(Scope::Track("t0abc".into()));
+//! let claims = Claims::listening("anna", now, std::time::Duration::from_secs(3600)).scope(Scope::Track("t0abc".into()));
 //! let token = tokens::mint(&key, &claims)?;
 //!
 //! let request = Request {

@@ -1,6 +1,6 @@
 //! The verdict on a token: once for its signature and shape, then for each request.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use crate::{
     catu::Matchers,
@@ -40,7 +40,7 @@ pub struct Request<'a> {
 pub struct Verified {
     claims: Claims,
     matchers: Matchers,
-    key: VerifyingKey,
+    key: Arc<VerifyingKey>,
     leeway_s: u64,
 }
 

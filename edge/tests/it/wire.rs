@@ -132,8 +132,8 @@ async fn the_drain_lets_requests_finish() {
     let admin = edge.addrs.admin.unwrap();
     assert_eq!(plain(admin).await.get("/readyz", &[]).await.status, StatusCode::OK);
     let mut tasks = tokio::task::JoinSet::new();
-    for mut client in [edge.plain().await, edge.h1().await, edge.h2().await, edge.h3().await] {
-        tasks.spawn(async move { client.get("/slow", &[]).await });
+    for (i, mut client) in [edge.plain().await, edge.h1().await, edge.h2().await, edge.h3().await].into_iter().enumerate() {
+        tasks.spawn(async move { client.get(&format!("/{i}"), &[]).await });
     }
     while origin.requests.load(SeqCst) < 4 {
         tokio::time::sleep(Duration::from_millis(5)).await;

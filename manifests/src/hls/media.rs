@@ -4,8 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Item, VERSION};
 use crate::{
-    Addressing, Layout, Presented, bandwidth::target_duration_s, escape::line,
-    timeline::decimal_seconds,
+    Addressing, Layout, Span, bandwidth::target_duration_s, escape::line, timeline::decimal_seconds,
 };
 
 /// Renders a VOD media playlist. Tracks after the first start with a discontinuity and an
@@ -14,7 +13,7 @@ use crate::{
 pub fn media(items: &[Item<'_>], layout: &Layout<'_>) -> String {
     let durations = items.iter().flat_map(|i| {
         i.rendition
-            .presented()
+            .decoded()
             .map(|s| s.duration_us(i.rendition.timescale))
     });
     let mut out = String::with_capacity(256 + items.len() * 64 * 128);
@@ -47,8 +46,8 @@ fn track(out: &mut String, item: &Item<'_>, layout: &Layout<'_>, titled: bool) {
             writeln!(out, "#EXT-X-MAP:URI=\"{}\"", layout.init(track, rendition))
         }
     };
-    for segment in rendition.presented() {
-        let Presented { number, bytes, .. } = segment;
+    for segment in rendition.decoded() {
+        let Span { number, bytes, .. } = segment;
         let seconds = decimal_seconds(segment.duration_us(rendition.timescale));
         let title = if titled && number == 1 {
             title(item)

@@ -2,6 +2,12 @@
 //!
 //! Sound alone needs no `EXT-X-MEDIA` groups: each rendition is a variant of its own, with the one
 //! codec it uses, which every player can filter and switch on.
+//!
+//! `EXTINF` is what a segment decodes to, priming included: players find a segment's place by
+//! subtracting the playlist's time from its `tfdt` (Shaka for each segment, hls.js for the first),
+//! and the edit list then removes the priming. Were it taken off `EXTINF` too, Shaka would cut it
+//! off every segment but the first. A track's playlist is longer than its sound by the priming,
+//! some 20 to 90 ms.
 
 mod media;
 mod multivariant;

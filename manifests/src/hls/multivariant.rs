@@ -4,8 +4,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use super::{VERSION, items};
 use crate::{
-    CodecFilter, Layout, R128, Rendition, Ticks, Track, bandwidth::rate, escape::quoted,
-    ladder::offered, timeline::micros,
+    CodecFilter, Layout, R128, Rendition, Track, bandwidth::rate, escape::quoted, ladder::offered,
 };
 
 /// Prefix of the `DATA-ID`s of our session data.
@@ -50,12 +49,13 @@ fn stream_inf(out: &mut String, played: &[&Rendition]) {
         .map(|r| r.bandwidth().peak.0)
         .max()
         .unwrap_or(0);
-    let bytes = |r: &Rendition| r.presented().map(|s| s.bytes.len).sum::<u64>();
-    let total_bytes = played.iter().map(|r| bytes(r)).sum();
-    let total_us = played
-        .iter()
-        .map(|r| micros(Ticks(r.valid.0), r.timescale))
-        .sum();
+    let spans = || {
+        played
+            .iter()
+            .flat_map(|r| r.decoded().map(|s| (s, r.timescale)))
+    };
+    let total_bytes = spans().map(|(s, _)| s.bytes.len).sum();
+    let total_us = spans().map(|(s, timescale)| s.duration_us(timescale)).sum();
     let average = rate(total_bytes, total_us).0;
     let _ = write!(
         out,

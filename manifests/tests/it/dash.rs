@@ -60,7 +60,7 @@ fn an_on_demand_mpd_points_at_the_index() {
           <Period id="1" start="PT0.000000S" duration="PT10.000000S">
             <AdaptationSet id="1" contentType="audio" mimeType="audio/mp4" codecs="opus" subsegmentAlignment="true" subsegmentStartsWithSAP="1" selectionPriority="4">
               <Role schemeIdUri="urn:mpeg:dash:role:2011" value="main"/>
-              <Representation id="opus-96" bandwidth="96163" audioSamplingRate="48000">
+              <Representation id="opus-96" bandwidth="96000" audioSamplingRate="48000">
                 <AudioChannelConfiguration schemeIdUri="urn:mpeg:dash:23003:3:audio_channel_configuration:2011" value="2"/>
                 <BaseURL>../../../media/t0123456789abcdefghjk/00112233445566aa/opus-96.mp4</BaseURL>
                 <SegmentBase timescale="48000" indexRange="900-999" indexRangeExact="true">

@@ -47,7 +47,8 @@ proptest! {
             .filter_map(|l| l.strip_prefix("#EXTINF:")?.strip_suffix(','))
             .map(microseconds)
             .collect();
-        let expected = (u128::from(samples) * 1_000_000 + u128::from(timescale) / 2)
+        let decoded = samples + priming;
+        let expected = (u128::from(decoded) * 1_000_000 + u128::from(timescale) / 2)
             / u128::from(timescale);
         prop_assert_eq!(u128::from(extinf.iter().sum::<u64>()), expected);
         let target: u64 = text

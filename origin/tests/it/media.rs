@@ -1,14 +1,19 @@
 //! Objects and the segment view.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use axum::body::Body;
 use bytes::Bytes;
 use http::Method;
 use manifests::Track;
 use storage::{Key, ObjectStore as _};
+use tokio_util::sync::CancellationToken;
 
-use crate::{client::Answer, sample, stack::Stack};
+use crate::{
+    client::{Answer, Client},
+    sample,
+    stack::Stack,
+};
 
 async fn stack() -> (Stack, Track, String) {
     let stack = Stack::start().await;
@@ -248,4 +253,31 @@ async fn covers_are_public_and_immutable() {
     );
     assert_eq!(&cover.body[..], sample::COVER);
     assert!(cover.header("cache-control").contains("immutable"));
+}
+
+#[tokio::test]
+async fn files_in_a_directory_are_served_as_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(storage::Directory::open(dir.path().join("store")).unwrap());
+    let track = sample::track(1, sample::tags("Ann", "Blue", 1, "One"));
+    sample::publish(&*store, &track).await;
+    let config = origin::Config::at(dir.path().join("data"));
+    let origin = Arc::new(origin::Origin::open(config, store).await.unwrap());
+    assert_eq!(origin.reconcile().await.unwrap(), 1);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = Client::new(listener.local_addr().unwrap());
+    let cancel = CancellationToken::new();
+    let served = tokio::spawn(Arc::clone(&origin).serve(listener, cancel.clone()));
+
+    let url = format!("/media/{}/{}/opus-96.mp4", track.id, track.revision);
+    let part = client
+        .get_with(&url, &[("range", "bytes=70000-99999")])
+        .await;
+    assert_eq!(part.status, 206);
+    assert_bytes(&part, 70_000, 100_000);
+    let last = track.rendition("aac-128").unwrap().segments.len();
+    let segment = format!("/media/{}/{}/aac-128/{last}.m4s", track.id, track.revision);
+    assert_eq!(client.get(&segment).await.status, 200);
+    cancel.cancel();
+    served.await.unwrap().unwrap();
 }

@@ -129,9 +129,9 @@ impl<W: Write> Rendition<W> {
     pub fn finish(mut self, source: SourceLength) -> Result<Packaged<W>, Error> {
         let (valid, config) = match self.encoder {
             Encoder::Opus(opus) => {
-                let config = Config::Opus {
-                    input_rate: self.input.rate,
-                };
+                // The field is informative, but Chromium refuses a file in which it differs from the
+                // sample entry's rate, which for Opus is always 48 kHz.
+                let config = Config::Opus { input_rate: 48_000 };
                 (opus.finish(&mut self.writer)?, config)
             }
             #[cfg(feature = "fdk-aac")]

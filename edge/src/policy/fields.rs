@@ -1,0 +1,75 @@
+//! Which fields travel on: hop-by-hop fields removed (RFC 9110 §7.6.1), `Via` added.
+
+use http::{
+    HeaderMap, HeaderValue,
+    header::{self, HeaderName},
+};
+
+/// Fields that concern one connection only, whether `Connection` names them or not.
+static HOP_BY_HOP: [HeaderName; 10] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-authentication-info"),
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// Removes what concerns the connection a message came by.
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .filter_map(|line| line.to_str().ok())
+            .flat_map(|line| line.split(','))
+            .filter_map(|name| HeaderName::try_from(name.trim()).ok())
+            // Naming these would let a sender strip what routing and framing depend on.
+            .filter(|name| {
+                !matches!(
+                    *name,
+                    header::HOST | header::CONTENT_LENGTH | header::CACHE_CONTROL
+                )
+            })
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// Appends this node to `Via` (RFC 9110 §7.6.3).
+pub(crate) fn add_via(headers: &mut HeaderMap, version: &str, pseudonym: &str) {
+    let mut via = String::new();
+    for line in headers.get_all(header::VIA) {
+        via.push_str(line.to_str().unwrap_or_default());
+        via.push_str(", ");
+    }
+    via.push_str(version);
+    via.push(' ');
+    via.push_str(pseudonym);
+    if let Ok(value) = HeaderValue::try_from(via) {
+        headers.insert(header::VIA, value);
+    }
+}
+
+/// Removes what makes a request conditional or partial, so that the answer can be stored.
+pub(crate) fn strip_conditions(headers: &mut HeaderMap) {
+    for name in [
+        header::IF_MATCH,
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::IF_UNMODIFIED_SINCE,
+        header::IF_RANGE,
+        header::RANGE,
+    ] {
+        headers.remove(name);
+    }
+}

@@ -1,0 +1,78 @@
+//! Validation of a stored response with the upstream, and freshening it by a 304 (RFC 9111 §4.3).
+
+use http::{
+    HeaderMap,
+    header::{
+        CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderName, IF_MODIFIED_SINCE,
+        IF_NONE_MATCH, LAST_MODIFIED,
+    },
+};
+
+/// Fields that describe the stored bytes: a 304 doesn't change them (RFC 9111 §3.2).
+static OF_THE_BYTES: [HeaderName; 5] = [
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    HeaderName::from_static("content-md5"),
+    CONTENT_RANGE,
+    ETAG,
+];
+
+/// Makes a request conditional on what is stored; false where that has no validator.
+pub(crate) fn add_conditions(request: &mut HeaderMap, stored: &HeaderMap) -> bool {
+    if let Some(etag) = stored.get(ETAG) {
+        request.insert(IF_NONE_MATCH, etag.clone());
+    }
+    if let Some(modified) = stored.get(LAST_MODIFIED) {
+        request.insert(IF_MODIFIED_SINCE, modified.clone());
+    }
+    stored.contains_key(ETAG) || stored.contains_key(LAST_MODIFIED)
+}
+
+/// The stored fields, updated by those of a 304 (RFC 9111 §3.2). `update` has no hop-by-hop fields
+/// any more.
+pub(crate) fn freshen(stored: &HeaderMap, update: &HeaderMap) -> HeaderMap {
+    let mut fields = stored.clone();
+    // A new `Date` without `Age` is a new age: the old one must not outlive it.
+    fields.remove(http::header::AGE);
+    for name in update.keys().filter(|name| !OF_THE_BYTES.contains(name)) {
+        fields.remove(name);
+        for value in update.get_all(name) {
+            fields.append(name, value.clone());
+        }
+    }
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use http::HeaderMap;
+
+    use super::freshen;
+
+    #[test]
+    fn a_304_updates_all_but_what_describes_the_bytes() {
+        let map = |fields: &[(&'static str, &str)]| -> HeaderMap {
+            fields
+                .iter()
+                .map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap()))
+                .collect()
+        };
+        let stored = map(&[
+            ("etag", "\"a\""),
+            ("content-length", "5"),
+            ("x", "1"),
+            ("kept", "1"),
+            ("age", "9"),
+        ]);
+        let update = map(&[("etag", "\"b\""), ("content-length", "0"), ("x", "2")]);
+        let expected = map(&[
+            ("etag", "\"a\""),
+            ("content-length", "5"),
+            ("x", "2"),
+            ("kept", "1"),
+        ]);
+        assert_eq!(freshen(&stored, &update), expected);
+    }
+}
