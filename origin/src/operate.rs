@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 
 use crate::{catalog::Catalog, error::ApiError, metrics::Metrics};
 
@@ -45,11 +45,19 @@ async fn ready(State(operate): State<Arc<Operate>>) -> Result<Response, ApiError
     Ok(no_store("ok\n"))
 }
 
-async fn metrics(State(operate): State<Arc<Operate>>) -> Response {
+/// Metrics are for operators, who ask the origin itself: what comes by way of an edge, which says so
+/// in `Via` (RFC 9110 section 7.6.3), finds nothing here.
+async fn metrics(
+    State(operate): State<Arc<Operate>>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    if headers.contains_key(header::VIA) {
+        return Err(ApiError::not_found("there is nothing here"));
+    }
     let mut response = no_store(operate.metrics.render());
     let text = "text/plain; version=0.0.4; charset=utf-8";
     crate::reply::insert(response.headers_mut(), header::CONTENT_TYPE, text);
-    response
+    Ok(response)
 }
 
 fn no_store(text: impl IntoResponse) -> Response {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    fixtures, process, signal,
+    decode, fixtures, process, signal,
     stack::{self, Line},
     tools,
     wav::{self, Sample},
@@ -40,7 +40,6 @@ fn bad_files(dir: &Path) -> Vec<PathBuf> {
         ("not audio.m4a", vec![0; 20_000]),
         ("header only.wav", good[..44].to_vec()),
         ("no samples.wav", wav::riff(&format, &[], 0)),
-        ("one sample.wav", wav::riff(&format, &good[44..48], 4)),
         ("truncated.wav", good[..good.len() / 2].to_vec()),
         ("half a header.wav", good[..30].to_vec()),
         ("no channels.wav", with(2, &0_u16.to_le_bytes())),
@@ -165,6 +164,30 @@ fn bad_files_are_named_with_a_reason_and_the_rest_goes_on() {
     assert_eq!(good.count(), 2, "{lines:#?}");
     assert!(faults.is_empty(), "not refused:\n{}", faults.join("\n"));
     assert_eq!(published(&data), 2);
+}
+
+#[test]
+fn a_single_sample_is_refused_or_whole() {
+    let dir = stack::scratch("one-sample");
+    let path = dir.join("one sample.wav");
+    let voices: Vec<Vec<f32>> = sound().iter().map(|voice| voice[..1].to_vec()).collect();
+    wav::write(&path, &voices, 44_100, Sample::S16);
+    let data = dir.join("data");
+    let (_, lines) = stack::ingest(&data, &[&path]);
+    match lines.as_slice() {
+        [line] if line.status == "failed" => assert!(line.error.len() > 8, "{line:?}"),
+        [line] if line.status == "published" && tools::have(&["ffmpeg-9"]) => {
+            let folder = data
+                .join("objects/tracks")
+                .join(&line.track)
+                .join(&line.revision);
+            let heard = decode::decode_exact(&folder.join("flac.mp4").display().to_string(), 2);
+            assert_eq!(heard[0].len(), 1);
+        }
+        [line] if line.status == "published" => {}
+        other => panic!("{other:?}"),
+    }
+    published(&data);
 }
 
 #[test]

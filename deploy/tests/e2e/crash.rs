@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -51,9 +50,7 @@ fn killed_ingest_leaves_nothing_half_visible_and_a_rerun_completes() {
     let mut seen = 0;
     let mut early = 0;
     for kill in 1..=KILLS {
-        let mut command = stack::ingest_command(&data, &[&music]);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        let mut child = process::spawn(&command);
+        let mut child = process::spawn(&stack::ingest_command(&data, &[&music]));
         // Spread over the whole run, also after parts of it are done already.
         std::thread::sleep(took * kill / (KILLS + 1));
         process::signal(&child, "KILL");

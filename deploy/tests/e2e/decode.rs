@@ -39,6 +39,8 @@ pub(crate) fn decode(ffmpeg: Ffmpeg, url: &str, stream: usize, channels: usize) 
     let output = tools::run(
         tools::command(ffmpeg.program())
             .args(["-v", "error", "-nostdin", "-threads", "1", "-i", url])
+            // Without it ffmpeg makes two channels of mono HE-AAC, in case it were parametric stereo.
+            .args(["-ac", &channels.to_string()])
             .args([
                 "-map",
                 &format!("0:a:{stream}"),

@@ -51,6 +51,10 @@ fn our_load_generator_speaks_every_protocol() {
         let words = String::from_utf8_lossy(&output.stdout);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{protocol}: {words}\n{errors}");
+        assert!(
+            words.contains("cache hit"),
+            "{protocol} is not cached: {words}"
+        );
         println!("{words}");
     }
 }

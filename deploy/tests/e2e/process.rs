@@ -1,7 +1,7 @@
 //! Child processes that never outlive the tests, and signals to them.
 
 use std::{
-    process::{Child, Command, ExitStatus},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{
         OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         mpsc::{Sender, channel},
@@ -25,7 +25,8 @@ pub(crate) fn alone() -> RwLockWriteGuard<'static, ()> {
 
 type Job = (Command, Sender<std::io::Result<Child>>);
 
-/// Starts a program that the kernel kills when this process ends, however it ends.
+/// Starts a program that the kernel kills when this process ends, however it ends. Its output is
+/// thrown away: what a test wants to read goes to a file.
 ///
 /// The kernel watches the *thread* that started it, and test threads end early; so one thread that
 /// lives as long as the process starts them all.
@@ -61,6 +62,10 @@ fn guarded(command: &Command) -> Command {
         None => Command::new(command.get_program()),
     };
     guarded.args(command.get_args());
+    guarded
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => guarded.env(name, value),

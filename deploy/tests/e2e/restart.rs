@@ -25,11 +25,14 @@ fn a_restart_keeps_data_tokens_and_the_disk_cache() {
         "/~{token}/media/{}/{}/opus-160.mp4",
         lines[0].track, lines[0].revision
     );
-    let fetch = |stack: &Stack| {
+    // Ports change from start to start here; the name that listeners use does not.
+    let get = |stack: &Stack, path: &str| {
         http::get(format!("{}{path}", stack.http))
+            .header("Host", "music.example")
             .send()
             .expect(200)
     };
+    let fetch = |stack: &Stack| get(stack, &path);
     let first = fetch(&stack);
     let warm = fetch(&stack);
     assert!(is_hit(&warm), "{warm:?}");
@@ -58,9 +61,7 @@ fn a_restart_keeps_data_tokens_and_the_disk_cache() {
     );
     // A fresh fetch of what was never asked for still reaches the store.
     let other = path.replace("opus-160", "opus-64");
-    let miss = http::get(format!("{}{other}", stack.http))
-        .send()
-        .expect(200);
+    let miss = get(&stack, &other);
     assert!(!is_hit(&miss), "{miss:?}");
 }
 

@@ -3,7 +3,7 @@
 use std::{
     net::TcpListener,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
     time::{Duration, Instant},
 };
 
@@ -61,9 +61,7 @@ impl Weed {
             .arg(format!("-filer.port={filer}"))
             .arg(format!("-filer.port.grpc={filer_grpc}"))
             .arg(format!("-s3.port={s3}"))
-            .arg(format!("-s3.port.grpc={s3_grpc}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+            .arg(format!("-s3.port.grpc={s3_grpc}"));
         let weed = Self {
             child: process::spawn(&command),
             endpoint: format!("http://127.0.0.1:{s3}"),
