@@ -4,7 +4,9 @@
  * @module
  */
 
-const SIZE = 24;
+const SIZE = 32;
+/** Ranges of hue told apart. */
+const BINS = 24;
 /** @type {Map<string, {hue: number, chroma: number} | null>} */
 const known = new Map();
 
@@ -44,26 +46,29 @@ async function colourOf(url) {
 }
 
 /**
- * The mean of a picture's colours in OKLab, weighted by how colourful they are. Pure.
+ * The colour that a picture is remembered by: the most colourful range of hues, by OKLab chroma
+ * and area. A mean over all hues would be a colour that is nowhere in it. Pure.
  * @param {Uint8ClampedArray} pixels RGBA
  * @returns {{hue: number, chroma: number} | null} null for a grey picture
  */
 export function dominant(pixels) {
-  let a = 0;
-  let b = 0;
-  let weight = 0;
+  const bins = Array.from({ length: BINS }, () => ({ a: 0, b: 0, weight: 0 }));
   for (let i = 0; i < pixels.length; i += 4) {
-    const lab = oklab(pixels[i], pixels[i + 1], pixels[i + 2]);
-    const chroma = Math.hypot(lab.a, lab.b);
-    const w = chroma ** 1.5;
-    a += lab.a * w;
-    b += lab.b * w;
-    weight += w;
+    const { a, b } = oklab(pixels[i], pixels[i + 1], pixels[i + 2]);
+    const chroma = Math.hypot(a, b);
+    if (chroma < 0.02) continue;
+    const bin = bins[Math.floor(((Math.atan2(b, a) / (2 * Math.PI) + 1) % 1) * BINS) % BINS];
+    const w = chroma ** 2.5;
+    bin.a += a * w;
+    bin.b += b * w;
+    bin.weight += w;
   }
-  if (weight < 0.5) return null;
-  const chroma = Math.hypot(a, b) / weight;
-  if (chroma < 0.02) return null;
-  const hue = ((Math.atan2(b, a) * 180) / Math.PI + 360) % 360;
+  // Three neighbours together, so that a hue on a border isn't halved.
+  const ranges = bins.map((_, i) => [bins.at(i - 1), bins[i], bins[(i + 1) % BINS]].reduce((sum, x) => ({ a: sum.a + x.a, b: sum.b + x.b, weight: sum.weight + x.weight })));
+  const best = ranges.reduce((x, y) => (y.weight > x.weight ? y : x));
+  if (best.weight === 0) return null;
+  const chroma = Math.hypot(best.a, best.b) / best.weight;
+  const hue = ((Math.atan2(best.b, best.a) * 180) / Math.PI + 360) % 360;
   return { hue, chroma: Math.min(0.15, Math.max(0.07, chroma)) };
 }
 

@@ -44,7 +44,7 @@ export function albums(app) {
  * @returns {HTMLUListElement}
  */
 export function albumGrid(app, list, { artist = true } = {}) {
-  const grid = h("ul", { class: "albums" }, list.map((album, i) => tile(app, album, artist, i < 12)));
+  const grid = h("ul", { class: `albums ${list.length < 5 ? "few" : ""}` }, list.map((album, i) => tile(app, album, artist, i < 12)));
   grid.setAttribute("role", "list");
   return grid;
 }
