@@ -29,7 +29,11 @@ pub(crate) fn tcp(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListen
 }
 
 fn tcp_one(address: SocketAddr, share: bool) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
     if share {
@@ -45,7 +49,11 @@ fn tcp_one(address: SocketAddr, share: bool) -> io::Result<TcpListener> {
 /// # Errors
 /// Where the address can't be bound.
 pub(crate) fn udp(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
     socket.set_nonblocking(true)?;
     // Best effort: the kernel caps them at its own limits.
     let _ = socket.set_recv_buffer_size(UDP_BUFFER);
@@ -58,7 +66,10 @@ pub(crate) fn udp(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
 ///
 /// # Errors
 /// Where the address can't be bound, or no port is free for both.
-pub(crate) fn tcp_and_udp(address: SocketAddr, count: usize) -> io::Result<(Vec<TcpListener>, std::net::UdpSocket)> {
+pub(crate) fn tcp_and_udp(
+    address: SocketAddr,
+    count: usize,
+) -> io::Result<(Vec<TcpListener>, std::net::UdpSocket)> {
     let mut last = None;
     for _ in 0..PORT_ATTEMPTS {
         let listeners = tcp(address, count)?;

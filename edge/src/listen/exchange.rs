@@ -41,7 +41,11 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     /// Begins: the head is complete, the service is about to be asked.
-    pub(crate) fn begin(observer: &Arc<Observer>, vitals: Option<&Arc<Vitals>>, request: &Request) -> Self {
+    pub(crate) fn begin(
+        observer: &Arc<Observer>,
+        vitals: Option<&Arc<Vitals>>,
+        request: &Request,
+    ) -> Self {
         observer.metrics.request_began(request.protocol);
         if let Some(vitals) = vitals {
             vitals.request_began();
@@ -56,7 +60,11 @@ impl Exchange {
             peer: request.peer,
             received: request.received,
             // Until the service has answered, the client is the only one who can end this.
-            facts: Facts { outcome: Outcome::Failed, reason: Some("client-left"), ..Facts::default() },
+            facts: Facts {
+                outcome: Outcome::Failed,
+                reason: Some("client-left"),
+                ..Facts::default()
+            },
             status: 0,
             bytes: 0,
             first_byte: None,

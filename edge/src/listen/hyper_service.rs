@@ -21,7 +21,9 @@ use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use super::{Shared, exchange::Exchange, vitals::Vitals};
-use crate::exchange::{Body, BodyError, Facts, Outcome, Protocol, Request, RequestBody, Response, Service};
+use crate::exchange::{
+    Body, BodyError, Facts, Outcome, Protocol, Request, RequestBody, Response, Service,
+};
 
 /// Answers the requests of one connection.
 pub(crate) struct Connection<S> {
@@ -44,19 +46,27 @@ impl<S: Service> Connection<S> {
             None => self.shared.service.serve(request).await,
             Some(fault) => refuse(&fault),
         };
-        exchange.answered(response.status.as_u16(), std::mem::take(&mut response.facts));
+        exchange.answered(
+            response.status.as_u16(),
+            std::mem::take(&mut response.facts),
+        );
         if self.secure
             && let Some(alt_svc) = &self.shared.alt_svc
         {
             response.headers.insert(header::ALT_SVC, alt_svc.clone());
         }
         if fault.is_some() && self.protocol == Protocol::H1 {
-            response.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            response
+                .headers
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if response.body.is_empty() {
             exchange.complete();
         }
-        let mut out = http::Response::new(SentBody { body: response.body, exchange });
+        let mut out = http::Response::new(SentBody {
+            body: response.body,
+            exchange,
+        });
         *out.status_mut() = response.status;
         *out.headers_mut() = response.headers;
         Ok(out)
@@ -67,7 +77,11 @@ impl<S: Service> Connection<S> {
         let (mut parts, incoming) = request.into_parts();
         let limits = &self.shared.limits;
         let authority = authority(&parts, self.protocol);
-        let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let target = parts
+            .uri
+            .path_and_query()
+            .cloned()
+            .unwrap_or_else(|| PathAndQuery::from_static("/"));
         let length = incoming.size_hint().exact();
         let fault = if parts.headers.len() > limits.header_count {
             Some(Fault::TooManyFields)
@@ -89,11 +103,18 @@ impl<S: Service> Connection<S> {
                 stall: limits.stall,
                 sleep: None,
             };
-            RequestBody::Stream { body: BodyExt::boxed_unsync(body), len: length }
+            RequestBody::Stream {
+                body: BodyExt::boxed_unsync(body),
+                len: length,
+            }
         };
         let request = Request {
             method: parts.method,
-            scheme: if self.secure { Scheme::HTTPS } else { Scheme::HTTP },
+            scheme: if self.secure {
+                Scheme::HTTPS
+            } else {
+                Scheme::HTTP
+            },
             authority: authority.ok().flatten(),
             target,
             headers: parts.headers,
@@ -123,16 +144,26 @@ pub(crate) enum Fault {
 fn authority(parts: &http::request::Parts, protocol: Protocol) -> Result<Option<Authority>, Fault> {
     let mut hosts = parts.headers.get_all(header::HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
-        (Some(host), None) => Some(host.to_str().ok().and_then(|h| h.parse::<Authority>().ok()).ok_or(Fault::BadHost)?),
+        (Some(host), None) => Some(
+            host.to_str()
+                .ok()
+                .and_then(|h| h.parse::<Authority>().ok())
+                .ok_or(Fault::BadHost)?,
+        ),
         (None, _) => None,
         (Some(_), Some(_)) => return Err(Fault::BadHost),
     };
-    if host.as_ref().is_some_and(|host| host.as_str().contains('@')) {
+    if host
+        .as_ref()
+        .is_some_and(|host| host.as_str().contains('@'))
+    {
         return Err(Fault::BadHost);
     }
     match (parts.uri.authority(), host) {
         // HTTP/2: both must agree (RFC 9113 §8.3.1). HTTP/1: an absolute target wins (RFC 9112 §3.2.2).
-        (Some(authority), Some(host)) if protocol == Protocol::H2 && *authority != host => Err(Fault::BadHost),
+        (Some(authority), Some(host)) if protocol == Protocol::H2 && *authority != host => {
+            Err(Fault::BadHost)
+        }
         (Some(authority), _) if authority.as_str().contains('@') => Err(Fault::BadHost),
         (Some(authority), _) => Ok(Some(authority.clone())),
         (None, Some(host)) => Ok(Some(host)),
@@ -145,15 +176,27 @@ fn authority(parts: &http::request::Parts, protocol: Protocol) -> Result<Option<
 pub(crate) fn refuse(fault: &Fault) -> Response {
     let (status, reason) = match fault {
         Fault::BadHost => (StatusCode::BAD_REQUEST, "bad-host"),
-        Fault::TooManyFields => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too-many-fields"),
+        Fault::TooManyFields => (
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "too-many-fields",
+        ),
         Fault::TargetTooLong => (StatusCode::URI_TOO_LONG, "target-too-long"),
         Fault::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large"),
     };
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let facts = Facts { outcome: Outcome::Refused, reason: Some(reason), ..Facts::default() };
-    Response { status, headers, body: Body::Empty, facts }
+    let facts = Facts {
+        outcome: Outcome::Refused,
+        reason: Some(reason),
+        ..Facts::default()
+    };
+    Response {
+        status,
+        headers,
+        body: Body::Empty,
+        facts,
+    }
 }
 
 /// A request's body under its size limit and stall timeout.
@@ -169,13 +212,20 @@ impl http_body::Body for ReceivedBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) else {
             let stall = this.stall;
-            let sleep = this.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
+            let sleep = this
+                .sleep
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
             ready!(sleep.as_mut().poll(cx));
-            return Poll::Ready(Some(Err(BodyError::Client("the request's body stalled".into()))));
+            return Poll::Ready(Some(Err(BodyError::Client(
+                "the request's body stalled".into(),
+            ))));
         };
         this.sleep = None;
         Poll::Ready(match frame {
@@ -186,7 +236,9 @@ impl http_body::Body for ReceivedBody {
                         this.left = left;
                         Some(Ok(frame))
                     }
-                    None => Some(Err(BodyError::Client("the request's body is over its limit".into()))),
+                    None => Some(Err(BodyError::Client(
+                        "the request's body is over its limit".into(),
+                    ))),
                 }
             }
             Some(Err(e)) => Some(Err(BodyError::Client(e.to_string()))),
@@ -213,7 +265,10 @@ impl http_body::Body for SentBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
             this.exchange.wait_for_us(true);

@@ -42,7 +42,11 @@ pub(crate) struct Slot {
 impl Slots {
     /// Empty counts under `max` connections and `max_per_client` of one client.
     pub(crate) fn new(max: usize, max_per_client: usize) -> Arc<Self> {
-        Arc::new(Self { max, max_per_client, counts: Mutex::default() })
+        Arc::new(Self {
+            max,
+            max_per_client,
+            counts: Mutex::default(),
+        })
     }
 
     /// A place for a connection of that client, if there is one.
@@ -59,7 +63,10 @@ impl Slots {
         *of_client += 1;
         counts.all += 1;
         drop(counts);
-        Some(Slot { slots: Arc::clone(self), client })
+        Some(Slot {
+            slots: Arc::clone(self),
+            client,
+        })
     }
 }
 

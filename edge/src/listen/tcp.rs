@@ -38,7 +38,11 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves a TCP socket until the drain begins: TLS where `tls` is given, else in the clear.
-pub(crate) async fn serve<S: Service>(shared: Arc<Shared<S>>, listener: TcpListener, tls: Option<Arc<ServerConfig>>) {
+pub(crate) async fn serve<S: Service>(
+    shared: Arc<Shared<S>>,
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -52,7 +56,9 @@ pub(crate) async fn serve<S: Service>(shared: Arc<Shared<S>>, listener: TcpListe
                 };
                 let _ = tcp.set_nodelay(true);
                 let (theirs, tls) = (Arc::clone(&shared), tls.clone());
-                shared.tasks.spawn(async move { connection(theirs, tcp, peer, tls, slot).await });
+                shared
+                    .tasks
+                    .spawn(async move { connection(theirs, tcp, peer, tls, slot).await });
             }
             Err(e) if gone_again(&e) => {}
             Err(e) => {
@@ -67,7 +73,9 @@ pub(crate) async fn serve<S: Service>(shared: Arc<Shared<S>>, listener: TcpListe
 fn gone_again(e: &io::Error) -> bool {
     matches!(
         e.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
     )
 }
 
@@ -83,15 +91,20 @@ async fn connection<S: Service>(
     let secure = tls.is_some();
     let (protocol, tls, prefix) = if let Some(config) = tls {
         match timeout(limits.handshake, handshake(&mut tcp, config)).await {
-            Ok(Ok(tls)) if tls.alpn_protocol() == Some(b"h2") => (Protocol::H2, Some(tls), Vec::new()),
+            Ok(Ok(tls)) if tls.alpn_protocol() == Some(b"h2") => {
+                (Protocol::H2, Some(tls), Vec::new())
+            }
             Ok(Ok(tls)) => (Protocol::H1, Some(tls), Vec::new()),
-            Ok(Err(_)) | Err(_) => return shared.observer.metrics.cut(Protocol::H1, Cut::Handshake),
+            Ok(Err(_)) | Err(_) => {
+                return shared.observer.metrics.cut(Protocol::H1, Cut::Handshake);
+            }
         }
     } else {
         // An idle connection may stay silent until its first request; from its first byte on, the
         // connection's own timeouts run.
         let silent = timeout(limits.idle, tcp.readable());
-        let spoke = tokio::select! { spoke = silent => spoke, () = shared.drain.cancelled() => return };
+        let spoke =
+            tokio::select! { spoke = silent => spoke, () = shared.drain.cancelled() => return };
         if spoke.is_err() {
             return shared.observer.metrics.cut(Protocol::H1, Cut::Idle);
         }
@@ -107,7 +120,13 @@ async fn connection<S: Service>(
         None => Wire::clear(tcp, prefix, Arc::clone(&vitals)),
     };
     shared.observer.metrics.connection_opened(protocol);
-    let theirs = Connection { shared: Arc::clone(&shared), vitals: Arc::clone(&vitals), peer, secure, protocol };
+    let theirs = Connection {
+        shared: Arc::clone(&shared),
+        vitals: Arc::clone(&vitals),
+        peer,
+        secure,
+        protocol,
+    };
     match protocol {
         Protocol::H2 => http2(&shared, Arc::new(theirs), wire, vitals).await,
         _ => http1(&shared, Arc::new(theirs), wire, vitals).await,
@@ -117,7 +136,10 @@ async fn connection<S: Service>(
 }
 
 /// Completes the TLS handshake. The tickets it ends with leave with the first response.
-async fn handshake(tcp: &mut TcpStream, config: Arc<ServerConfig>) -> io::Result<Box<ServerConnection>> {
+async fn handshake(
+    tcp: &mut TcpStream,
+    config: Arc<ServerConfig>,
+) -> io::Result<Box<ServerConnection>> {
     let mut tls = Box::new(ServerConnection::new(config).map_err(io::Error::other)?);
     // The wire stages plaintext itself and stops at its own bounds.
     tls.set_buffer_limit(None);
@@ -125,11 +147,18 @@ async fn handshake(tcp: &mut TcpStream, config: Arc<ServerConfig>) -> io::Result
     Ok(tls)
 }
 
-fn handshake_step(tls: &mut ServerConnection, tcp: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+fn handshake_step(
+    tls: &mut ServerConnection,
+    tcp: &mut TcpStream,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
     loop {
         let mut blocked = false;
         while tls.wants_write() {
-            match tls.write_tls(&mut Blocking { tcp: &mut *tcp, cx: &mut *cx }) {
+            match tls.write_tls(&mut Blocking {
+                tcp: &mut *tcp,
+                cx: &mut *cx,
+            }) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(_) => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
@@ -140,9 +169,16 @@ fn handshake_step(tls: &mut ServerConnection, tcp: &mut TcpStream, cx: &mut Cont
             }
         }
         if !tls.is_handshaking() {
-            return if blocked { Poll::Pending } else { Poll::Ready(Ok(())) };
+            return if blocked {
+                Poll::Pending
+            } else {
+                Poll::Ready(Ok(()))
+            };
         }
-        match tls.read_tls(&mut Blocking { tcp: &mut *tcp, cx: &mut *cx }) {
+        match tls.read_tls(&mut Blocking {
+            tcp: &mut *tcp,
+            cx: &mut *cx,
+        }) {
             Ok(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
             Ok(_) => {}
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
@@ -150,7 +186,10 @@ fn handshake_step(tls: &mut ServerConnection, tcp: &mut TcpStream, cx: &mut Cont
         }
         if let Err(e) = tls.process_new_packets() {
             // The alert that says why, if the socket takes it at once.
-            let _ = tls.write_tls(&mut Blocking { tcp: &mut *tcp, cx: &mut *cx });
+            let _ = tls.write_tls(&mut Blocking {
+                tcp: &mut *tcp,
+                cx: &mut *cx,
+            });
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, e)));
         }
     }
@@ -187,16 +226,29 @@ impl<C: Future<Output = hyper::Result<()>> + Unpin> Future for Flushing<C> {
         let done = Pin::new(&mut self.connection).poll(cx).is_ready();
         // A failed write is the connection's end: hyper would only see it with its next write.
         let failed = matches!(self.wire.flush(cx), Poll::Ready(Err(_)));
-        if done || failed { Poll::Ready(()) } else { Poll::Pending }
+        if done || failed {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 }
 
 /// Runs a connection under its timeouts; a drain lets it finish what is under way.
-async fn watch<S, C>(shared: &Shared<S>, wire: Wire, vitals: Arc<Vitals>, connection: C, drain: fn(Pin<&mut C>))
-where
+async fn watch<S, C>(
+    shared: &Shared<S>,
+    wire: Wire,
+    vitals: Arc<Vitals>,
+    connection: C,
+    drain: fn(Pin<&mut C>),
+) where
     C: Future<Output = hyper::Result<()>> + Unpin,
 {
-    let protocol = if vitals.reads_are_heads() { Protocol::H1 } else { Protocol::H2 };
+    let protocol = if vitals.reads_are_heads() {
+        Protocol::H1
+    } else {
+        Protocol::H2
+    };
     let mut watched = Watched::new(Flushing { connection, wire }, vitals, &shared.limits);
     let mut draining = false;
     let end = loop {
@@ -213,7 +265,12 @@ where
     }
 }
 
-async fn http1<S: Service>(shared: &Shared<S>, theirs: Arc<Connection<S>>, wire: Wire, vitals: Arc<Vitals>) {
+async fn http1<S: Service>(
+    shared: &Shared<S>,
+    theirs: Arc<Connection<S>>,
+    wire: Wire,
+    vitals: Arc<Vitals>,
+) {
     let limits = &shared.limits;
     let service = hyper::service::service_fn(move |request| Arc::clone(&theirs).answer(request));
     let connection = http1::Builder::new()
@@ -229,7 +286,12 @@ async fn http1<S: Service>(shared: &Shared<S>, theirs: Arc<Connection<S>>, wire:
     watch(shared, wire, vitals, connection, |c| c.graceful_shutdown()).await;
 }
 
-async fn http2<S: Service>(shared: &Shared<S>, theirs: Arc<Connection<S>>, wire: Wire, vitals: Arc<Vitals>) {
+async fn http2<S: Service>(
+    shared: &Shared<S>,
+    theirs: Arc<Connection<S>>,
+    wire: Wire,
+    vitals: Arc<Vitals>,
+) {
     let limits = &shared.limits;
     let service = hyper::service::service_fn(move |request| Arc::clone(&theirs).answer(request));
     let connection = http2::Builder::new(TokioExecutor::new())

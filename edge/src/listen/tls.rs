@@ -57,13 +57,18 @@ fn read(cert: &Path, key: &Path) -> Result<CertifiedKey, Error> {
         let path = path.to_owned();
         move |source| Error::Pem { path, source }
     };
-    let chain: Vec<_> =
-        CertificateDer::pem_file_iter(cert).and_then(Iterator::collect::<Result<_, _>>).map_err(at(cert))?;
+    let chain: Vec<_> = CertificateDer::pem_file_iter(cert)
+        .and_then(Iterator::collect::<Result<_, _>>)
+        .map_err(at(cert))?;
     if chain.is_empty() {
         return Err(Error::Empty(cert.to_owned()));
     }
     let key = PrivateKeyDer::from_pem_file(key).map_err(at(key))?;
-    Ok(CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())?)
+    Ok(CertifiedKey::from_der(
+        chain,
+        key,
+        &aws_lc_rs::default_provider(),
+    )?)
 }
 
 /// TLS 1.3 with that certificate, offering `protocols`. Resumption by encrypted tickets; no early
@@ -71,7 +76,10 @@ fn read(cert: &Path, key: &Path) -> Result<CertifiedKey, Error> {
 ///
 /// # Errors
 /// Where the provider lacks what TLS 1.3 needs.
-pub(crate) fn server_config(certificate: &Arc<Certificate>, protocols: &[&[u8]]) -> Result<ServerConfig, Error> {
+pub(crate) fn server_config(
+    certificate: &Arc<Certificate>,
+    protocols: &[&[u8]],
+) -> Result<ServerConfig, Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&TLS13])?
         .with_no_client_auth()

@@ -59,13 +59,18 @@ impl Vitals {
     }
 
     fn now_ms(&self) -> u64 {
-        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
+        u64::try_from(self.born.elapsed().as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1)
     }
 
     /// The transport read `bytes`.
     pub(crate) fn read(&self, bytes: usize) {
         self.moved.fetch_add(bytes as u64, Relaxed);
-        if self.reads_are_heads && self.in_flight.load(Relaxed) == 0 && self.head_since_ms.load(Relaxed) == 0 {
+        if self.reads_are_heads
+            && self.in_flight.load(Relaxed) == 0
+            && self.head_since_ms.load(Relaxed) == 0
+        {
             self.head_since_ms.store(self.now_ms(), Relaxed);
         }
     }
@@ -160,13 +165,22 @@ impl<F: Future + Unpin> Watched<F> {
             self.window = None;
             let head_since = self.vitals.head_since_ms.load(Relaxed);
             let (due, cut) = match head_since {
-                0 => (self.vitals.idle_since_ms.load(Relaxed).saturating_add(self.idle_ms), Cut::Idle),
+                0 => (
+                    self.vitals
+                        .idle_since_ms
+                        .load(Relaxed)
+                        .saturating_add(self.idle_ms),
+                    Cut::Idle,
+                ),
                 since => (since.saturating_add(self.header_ms), Cut::Header),
             };
             return if due <= now { Err(cut) } else { Ok(due) };
         }
         let moved = self.vitals.moved.load(Relaxed);
-        let fresh = Window { began_ms: now, moved };
+        let fresh = Window {
+            began_ms: now,
+            moved,
+        };
         let window = *self.window.get_or_insert(fresh);
         let due = window.began_ms.saturating_add(self.stall_ms);
         if due > now {
@@ -237,7 +251,10 @@ mod tests {
         let end = tokio::select! { end = watched => end, () = actor => unreachable!() };
         let took = vitals.now_ms();
         assert!(matches!(end, End::Cut(cut) if cut == expected), "{end:?}");
-        assert!(at_ms.contains(&took), "cut after {took} ms, expected {at_ms:?}");
+        assert!(
+            at_ms.contains(&took),
+            "cut after {took} ms, expected {at_ms:?}"
+        );
     }
 
     #[tokio::test]

@@ -63,11 +63,24 @@ impl Wire {
         Self::new(tcp, Some(tls), Vec::new(), vitals)
     }
 
-    fn new(tcp: TcpStream, tls: Option<Box<ServerConnection>>, prefix: Vec<u8>, vitals: Arc<Vitals>) -> Self {
+    fn new(
+        tcp: TcpStream,
+        tls: Option<Box<ServerConnection>>,
+        prefix: Vec<u8>,
+        vitals: Arc<Vitals>,
+    ) -> Self {
         if !prefix.is_empty() {
             vitals.read(prefix.len());
         }
-        let inner = Inner { tcp, tls, staged: Vec::new(), waiting: 0, burst: BURST, prefix, vitals };
+        let inner = Inner {
+            tcp,
+            tls,
+            staged: Vec::new(),
+            waiting: 0,
+            burst: BURST,
+            prefix,
+            vitals,
+        };
         Self(Arc::new(Mutex::new(inner)))
     }
 
@@ -80,7 +93,9 @@ impl Wire {
 impl Inner {
     /// Encrypts the staged rest and writes until nothing waits.
     fn flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(tls) = &mut self.tls else { return Poll::Ready(Ok(())) };
+        let Some(tls) = &mut self.tls else {
+            return Poll::Ready(Ok(()));
+        };
         if !self.staged.is_empty() {
             self.waiting += self.staged.len();
             tls.writer().write_all(&self.staged)?;
@@ -91,9 +106,14 @@ impl Inner {
 
     /// Writes ciphertext until none waits.
     fn drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(tls) = &mut self.tls else { return Poll::Ready(Ok(())) };
+        let Some(tls) = &mut self.tls else {
+            return Poll::Ready(Ok(()));
+        };
         while tls.wants_write() {
-            match tls.write_tls(&mut Blocking { tcp: &mut self.tcp, cx }) {
+            match tls.write_tls(&mut Blocking {
+                tcp: &mut self.tcp,
+                cx,
+            }) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(n) => {
                     self.waiting = self.waiting.saturating_sub(n);
@@ -119,7 +139,9 @@ impl Inner {
         let room = self.burst.max(RECORD);
         let offered = bufs.iter().map(|b| b.len()).sum::<usize>().min(room);
         let whole = (self.staged.len() + offered) / RECORD * RECORD;
-        let Some(tls) = &mut self.tls else { return Poll::Ready(Ok(0)) };
+        let Some(tls) = &mut self.tls else {
+            return Poll::Ready(Ok(0));
+        };
         // Of what is offered, `direct` bytes complete whole records together with the staged ones.
         let direct = whole.saturating_sub(self.staged.len());
         if whole > 0 {
@@ -150,8 +172,14 @@ impl Inner {
         Poll::Ready(Ok(offered))
     }
 
-    fn read_tls(&mut self, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        let Some(tls) = &mut self.tls else { return Poll::Ready(Ok(())) };
+    fn read_tls(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Some(tls) = &mut self.tls else {
+            return Poll::Ready(Ok(()));
+        };
         let mut plain = [0; READ];
         let max = READ.min(buf.remaining());
         loop {
@@ -166,7 +194,10 @@ impl Inner {
                 Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Poll::Ready(Ok(())),
                 Err(e) => return Poll::Ready(Err(e)),
             }
-            match tls.read_tls(&mut Blocking { tcp: &mut self.tcp, cx }) {
+            match tls.read_tls(&mut Blocking {
+                tcp: &mut self.tcp,
+                cx,
+            }) {
                 Ok(_) => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
                 Err(e) => return Poll::Ready(Err(e)),
@@ -181,7 +212,11 @@ impl Inner {
 }
 
 impl hyper::rt::Read for Wire {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         let inner = &mut *self.0.lock();
         if !inner.prefix.is_empty() {
             let n = inner.prefix.len().min(buf.remaining());
@@ -203,7 +238,11 @@ impl hyper::rt::Read for Wire {
 }
 
 impl hyper::rt::Write for Wire {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 

@@ -83,7 +83,10 @@ async fn open_control<S>(state: &State<S>) -> Result<SendStream, Fault> {
     let mut settings = BytesMut::new();
     for (id, value) in [
         (setting::QPACK_MAX_TABLE_CAPACITY, 0),
-        (setting::MAX_FIELD_SECTION_SIZE, state.shared.limits.header_size),
+        (
+            setting::MAX_FIELD_SECTION_SIZE,
+            state.shared.limits.header_size,
+        ),
         (setting::QPACK_BLOCKED_STREAMS, 0),
     ] {
         put_varint(&mut settings, id);
@@ -94,7 +97,10 @@ async fn open_control<S>(state: &State<S>) -> Result<SendStream, Fault> {
     put_varint(&mut out, kind::SETTINGS);
     put_varint(&mut out, settings.len() as u64);
     out.extend_from_slice(&settings);
-    control.write_chunk(out.freeze()).await.map_err(|_| Fault::Gone)?;
+    control
+        .write_chunk(out.freeze())
+        .await
+        .map_err(|_| Fault::Gone)?;
     Ok(control)
 }
 
@@ -146,7 +152,11 @@ async fn accept<S: Service>(state: &Arc<State<S>>, mut control: SendStream) {
 }
 
 /// Announces the end, lets requests under way finish, refuses new ones.
-async fn drain<S: Service>(state: &Arc<State<S>>, control: &mut SendStream, requests: &TaskTracker) {
+async fn drain<S: Service>(
+    state: &Arc<State<S>>,
+    control: &mut SendStream,
+    requests: &TaskTracker,
+) {
     let mut out = BytesMut::new();
     // Requests on streams from this one on are not processed (RFC 9114 §5.2). Client-initiated
     // bidirectional stream n has the id 4n.
@@ -181,7 +191,11 @@ async fn drain<S: Service>(state: &Arc<State<S>>, control: &mut SendStream, requ
 impl<S: Service> State<S> {
     fn close(&self, code: Code) {
         if code != Code::NoError && self.quic.close_reason().is_none() {
-            let why = if code == Code::ExcessiveLoad { Cut::Limit } else { Cut::Protocol };
+            let why = if code == Code::ExcessiveLoad {
+                Cut::Limit
+            } else {
+                Cut::Protocol
+            };
             self.shared.observer.metrics.cut(Protocol::H3, why);
         }
         self.quic.close(code.into(), b"");
@@ -239,7 +253,9 @@ impl<S: Service> State<S> {
     async fn control(&self, reader: &mut Reader) -> Result<(), Fault> {
         let limits = &self.shared.limits;
         let first = tokio::time::timeout(limits.header, reader.header()).await;
-        let Ok(first) = first else { return Err(Fault::Connection(Code::MissingSettings)) };
+        let Ok(first) = first else {
+            return Err(Fault::Connection(Code::MissingSettings));
+        };
         match first? {
             None => return Ok(()),
             Some((kind::SETTINGS, length)) if length <= limits.h3_control => {
@@ -256,7 +272,9 @@ impl<S: Service> State<S> {
                 kind::SETTINGS | kind::DATA | kind::HEADERS | kind::PUSH_PROMISE => {
                     return Err(Fault::Connection(Code::FrameUnexpected));
                 }
-                kind if kind::RESERVED.contains(&kind) => return Err(Fault::Connection(Code::FrameUnexpected)),
+                kind if kind::RESERVED.contains(&kind) => {
+                    return Err(Fault::Connection(Code::FrameUnexpected));
+                }
                 _ => reader.skip(length).await?,
             }
         }
@@ -285,7 +303,9 @@ impl<S: Service> State<S> {
             }
             let mut more = first & 0x3f == 0x3f;
             while more {
-                let Some(byte) = reader.byte().await? else { return Ok(()) };
+                let Some(byte) = reader.byte().await? else {
+                    return Ok(());
+                };
                 more = byte & 0x80 != 0;
             }
         }
@@ -320,7 +340,11 @@ mod tests {
     #[test]
     fn settings() {
         let check = |payload: &[u8], result: Result<(), Code>| {
-            assert_eq!(check_settings(payload), result.map_err(Fault::Connection), "{payload:02x?}");
+            assert_eq!(
+                check_settings(payload),
+                result.map_err(Fault::Connection),
+                "{payload:02x?}"
+            );
         };
         check(&[], Ok(()));
         check(&[1, 0, 7, 0, 6, 0x44, 0], Ok(()));

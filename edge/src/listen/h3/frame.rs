@@ -58,7 +58,12 @@ pub(super) struct Reader {
 impl Reader {
     /// Reads `stream`, allowing `budget` bytes of frames.
     pub(super) fn new(stream: RecvStream, budget: u64) -> Self {
-        Self { stream, buf: BytesMut::new(), budget, finished: false }
+        Self {
+            stream,
+            buf: BytesMut::new(),
+            budget,
+            finished: false,
+        }
     }
 
     /// Allows `bytes` more.
@@ -93,7 +98,10 @@ impl Reader {
 
     /// Spends budget.
     fn spend(&mut self, bytes: u64) -> Result<(), Fault> {
-        self.budget = self.budget.checked_sub(bytes).ok_or(Fault::Connection(Code::ExcessiveLoad))?;
+        self.budget = self
+            .budget
+            .checked_sub(bytes)
+            .ok_or(Fault::Connection(Code::ExcessiveLoad))?;
         Ok(())
     }
 
@@ -109,7 +117,11 @@ impl Reader {
             }
             if !self.fill().await? {
                 // A frame cut in two (RFC 9114 §7.1).
-                return if self.buf.is_empty() { Ok(None) } else { Err(Fault::Connection(Code::Frame)) };
+                return if self.buf.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(Fault::Connection(Code::Frame))
+                };
             }
         }
     }
@@ -125,7 +137,9 @@ impl Reader {
 
     /// The next frame's type and length; none at a clean end.
     pub(super) async fn header(&mut self) -> Result<Option<(u64, u64)>, Fault> {
-        let Some(kind) = self.varint().await? else { return Ok(None) };
+        let Some(kind) = self.varint().await? else {
+            return Ok(None);
+        };
         let length = self.varint().await?.ok_or(Fault::Connection(Code::Frame))?;
         Ok(Some((kind, length)))
     }
@@ -197,7 +211,10 @@ mod tests {
             put_varint(&mut out, value);
             assert_eq!(out, coded);
         };
-        check(&[0xc2, 0x19, 0x7c, 0x5e, 0xff, 0x14, 0xe8, 0x8c], 151_288_809_941_952_652);
+        check(
+            &[0xc2, 0x19, 0x7c, 0x5e, 0xff, 0x14, 0xe8, 0x8c],
+            151_288_809_941_952_652,
+        );
         check(&[0x9d, 0x7f, 0x3e, 0x7d], 494_878_333);
         check(&[0x7b, 0xbd], 15_293);
         check(&[0x25], 37);

@@ -103,16 +103,23 @@ fn build() -> Machine {
         let mut at = from;
         let mut symbol = None;
         for shift in (0..4).rev() {
-            let Some(child) = children[at][bits >> shift & 1] else { return Step::default() };
+            let Some(child) = children[at][bits >> shift & 1] else {
+                return Step::default();
+            };
             at = child;
             if let Some(found) = symbols[at] {
                 symbol = Some(found);
                 at = 0;
             }
         }
-        Step { next: Node::try_from(at).ok(), symbol }
+        Step {
+            next: Node::try_from(at).ok(),
+            symbol,
+        }
     };
-    let steps = (0..children.len()).map(|from| std::array::from_fn(|bits| step(from, bits))).collect();
+    let steps = (0..children.len())
+        .map(|from| std::array::from_fn(|bits| step(from, bits)))
+        .collect();
     Machine { steps, accepting }
 }
 
@@ -146,14 +153,23 @@ mod tests {
             bits.extend((0..length).rev().map(|shift| code >> shift & 1 == 1));
         }
         bits.resize(bits.len().next_multiple_of(8), true);
-        bits.chunks(8).map(|byte| byte.iter().fold(0, |sum, bit| sum << 1 | u8::from(*bit))).collect()
+        bits.chunks(8)
+            .map(|byte| byte.iter().fold(0, |sum, bit| sum << 1 | u8::from(*bit)))
+            .collect()
     }
 
     #[test]
     fn examples_of_the_rfc() {
         // RFC 7541 §C.4.
-        let check = |coded: &[u8], text: &str| assert_eq!(decode(coded, 99).as_deref(), Some(text.as_bytes()));
-        check(&[0xf1, 0xe3, 0xc2, 0xe5, 0xf2, 0x3a, 0x6b, 0xa0, 0xab, 0x90, 0xf4, 0xff], "www.example.com");
+        let check = |coded: &[u8], text: &str| {
+            assert_eq!(decode(coded, 99).as_deref(), Some(text.as_bytes()))
+        };
+        check(
+            &[
+                0xf1, 0xe3, 0xc2, 0xe5, 0xf2, 0x3a, 0x6b, 0xa0, 0xab, 0x90, 0xf4, 0xff,
+            ],
+            "www.example.com",
+        );
         check(&[0xa8, 0xeb, 0x10, 0x64, 0x9c, 0xbf], "no-cache");
         check(&[], "");
     }

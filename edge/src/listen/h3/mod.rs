@@ -20,8 +20,8 @@ use std::{
 };
 
 use quinn::{
-    Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerConfig, TokioRuntime, TransportConfig, VarInt,
-    congestion::CubicConfig, crypto::rustls::QuicServerConfig,
+    Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerConfig, TokioRuntime, TransportConfig,
+    VarInt, congestion::CubicConfig, crypto::rustls::QuicServerConfig,
 };
 
 use super::{Shared, slots::Slot, tls};
@@ -51,7 +51,11 @@ const UNI_STREAMS: u32 = 8;
 ///
 /// # Errors
 /// Where TLS or the socket can't be set up.
-pub(crate) fn endpoint(socket: UdpSocket, certificate: &Arc<tls::Certificate>, limits: &Limits) -> io::Result<Endpoint> {
+pub(crate) fn endpoint(
+    socket: UdpSocket,
+    certificate: &Arc<tls::Certificate>,
+    limits: &Limits,
+) -> io::Result<Endpoint> {
     let tls = tls::server_config(certificate, &[ALPN]).map_err(io::Error::other)?;
     let crypto = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
@@ -59,7 +63,12 @@ pub(crate) fn endpoint(socket: UdpSocket, certificate: &Arc<tls::Certificate>, l
     config.max_incoming(limits.retry_above.saturating_mul(4).max(64));
     config.incoming_buffer_size(64 << 10);
     config.incoming_buffer_size_total(16 << 20);
-    Endpoint::new(EndpointConfig::default(), Some(config), socket, Arc::new(TokioRuntime))
+    Endpoint::new(
+        EndpointConfig::default(),
+        Some(config),
+        socket,
+        Arc::new(TokioRuntime),
+    )
 }
 
 fn transport(limits: &Limits) -> TransportConfig {
@@ -102,7 +111,9 @@ pub(crate) async fn serve<S: Service>(shared: Arc<Shared<S>>, endpoint: Endpoint
         };
         let theirs = Arc::clone(&shared);
         let under_way = UnderWay::new(&handshakes);
-        shared.tasks.spawn(async move { connection(theirs, incoming, slot, under_way).await });
+        shared
+            .tasks
+            .spawn(async move { connection(theirs, incoming, slot, under_way).await });
     }
 }
 
@@ -122,7 +133,12 @@ impl Drop for UnderWay {
     }
 }
 
-async fn connection<S: Service>(shared: Arc<Shared<S>>, incoming: Incoming, slot: Slot, under_way: UnderWay) {
+async fn connection<S: Service>(
+    shared: Arc<Shared<S>>,
+    incoming: Incoming,
+    slot: Slot,
+    under_way: UnderWay,
+) {
     let handshake = async { incoming.accept()?.await };
     match tokio::time::timeout(shared.limits.handshake, handshake).await {
         Ok(Ok(quic)) => {

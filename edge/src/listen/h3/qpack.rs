@@ -94,7 +94,11 @@ fn line(section: &mut Bytes, left: u64) -> Result<(Line, u64), Error> {
 /// A static entry.
 fn entry(is_static: bool, index: u64) -> Result<(&'static str, &'static str), Error> {
     let index = usize::try_from(index).map_err(|_| Error::Decompression)?;
-    static_table::ENTRIES.get(index).copied().filter(|_| is_static).ok_or(Error::Decompression)
+    static_table::ENTRIES
+        .get(index)
+        .copied()
+        .filter(|_| is_static)
+        .ok_or(Error::Decompression)
 }
 
 /// A line whose name, and perhaps value, is a static entry's.
@@ -157,7 +161,11 @@ fn get_int(buf: &mut Bytes, bits: u32) -> Result<(u8, u64), Error> {
 }
 
 fn next(buf: &mut Bytes) -> Result<u8, Error> {
-    if buf.has_remaining() { Ok(buf.get_u8()) } else { Err(Error::Decompression) }
+    if buf.has_remaining() {
+        Ok(buf.get_u8())
+    } else {
+        Err(Error::Decompression)
+    }
 }
 
 /// A string literal whose length has `bits` bits, below its Huffman flag; of at most `max` bytes.
@@ -170,7 +178,11 @@ fn get_string(buf: &mut Bytes, bits: u32, max: u64) -> Result<Bytes, Error> {
     let raw = buf.split_to(length);
     let max = usize::try_from(max).unwrap_or(usize::MAX);
     if flags & 1 << bits == 0 {
-        return if raw.len() > max { Err(Error::TooLarge) } else { Ok(raw) };
+        return if raw.len() > max {
+            Err(Error::TooLarge)
+        } else {
+            Ok(raw)
+        };
     }
     // A Huffman string is never more than 8/5 of its length; only then is the limit the reason.
     match huffman::decode(&raw, max) {
@@ -254,7 +266,10 @@ fn static_name(name: &HeaderName) -> Option<u64> {
         (h::STRICT_TRANSPORT_SECURITY, 56),
         (h::X_CONTENT_TYPE_OPTIONS, 61),
     ];
-    names.iter().find(|(known, _)| known == name).map(|(_, index)| *index)
+    names
+        .iter()
+        .find(|(known, _)| known == name)
+        .map(|(_, index)| *index)
 }
 
 fn put_int(out: &mut BytesMut, flags: u8, bits: u32, value: u64) {
@@ -281,7 +296,10 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const LIMITS: Limits = Limits { size: 1000, count: 5 };
+    const LIMITS: Limits = Limits {
+        size: 1000,
+        count: 5,
+    };
 
     fn lines(section: &[u8]) -> Result<Vec<Line>, Error> {
         let mut lines = Vec::new();
@@ -296,7 +314,10 @@ mod tests {
     fn example_of_the_rfc() {
         // RFC 9204 §B.1: literal with name reference.
         let section = [&[0, 0, 0x51, 0x0b][..], b"/index.html"].concat();
-        let line = Line::Pseudo(Bytes::from_static(b":path"), Bytes::from_static(b"/index.html"));
+        let line = Line::Pseudo(
+            Bytes::from_static(b":path"),
+            Bytes::from_static(b"/index.html"),
+        );
         assert_eq!(lines(&section), Ok(vec![line]));
     }
 
@@ -311,7 +332,10 @@ mod tests {
             encode(&mut out, StatusCode::from_u16(status).unwrap(), &fields);
             let mut lines = lines(&out).unwrap().into_iter();
             let text = Bytes::from(status.to_string());
-            assert_eq!(lines.next(), Some(Line::Pseudo(Bytes::from_static(b":status"), text)));
+            assert_eq!(
+                lines.next(),
+                Some(Line::Pseudo(Bytes::from_static(b":status"), text))
+            );
             for (name, value) in &fields {
                 assert_eq!(lines.next(), Some(Line::Field(name.clone(), value.clone())));
             }
@@ -320,7 +344,8 @@ mod tests {
 
     #[test]
     fn refused() {
-        let check = |section: &[u8], error: Error| assert_eq!(lines(section), Err(error), "{section:02x?}");
+        let check =
+            |section: &[u8], error: Error| assert_eq!(lines(section), Err(error), "{section:02x?}");
         check(&[], Error::Decompression);
         check(&[1, 0], Error::Decompression);
         // Dynamic: indexed, name reference, post-base both ways.
@@ -330,12 +355,18 @@ mod tests {
         check(&[0, 0, 0x00, 0], Error::Decompression);
         // Static entry 99, endless integer, string beyond the section.
         check(&[0, 0, 0xff, 36], Error::Decompression);
-        check(&[0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], Error::Decompression);
+        check(
+            &[0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+            Error::Decompression,
+        );
         check(&[0, 0, 0x51, 9, b'a'], Error::Decompression);
         // Upper case, control characters.
         check(&[0, 0, 0x21, b'A', 1, b'b'], Error::Malformed);
         check(&[0, 0, 0x21, b'a', 1, b'\n'], Error::Malformed);
         check(&[0, 0, 0xd9, 0xd9, 0xd9, 0xd9, 0xd9, 0xd9], Error::TooLarge);
-        check(&[&[0, 0, 0x21, b'a', 0x7f, 0xc9, 0x07][..], &[b'b'; 1096]].concat(), Error::TooLarge);
+        check(
+            &[&[0, 0, 0x21, b'a', 0x7f, 0xc9, 0x07][..], &[b'b'; 1096]].concat(),
+            Error::TooLarge,
+        );
     }
 }

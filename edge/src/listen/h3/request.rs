@@ -24,7 +24,9 @@ use super::{
 };
 use crate::{
     config::Limits,
-    exchange::{Body, BodyError, BoxBody, Facts, Protocol, Request, RequestBody, Response, Service},
+    exchange::{
+        Body, BodyError, BoxBody, Facts, Protocol, Request, RequestBody, Response, Service,
+    },
     listen::{Shared, exchange::Exchange},
     metrics::Cut,
 };
@@ -64,11 +66,18 @@ pub(super) async fn serve<S: Service>(
     let mut reader = Reader::new(recv, limits.h3_unresolved);
     let read = tokio::time::timeout(limits.header, read_head(&mut reader, limits)).await;
     let result = match read {
-        Ok(Ok(Read::Head(head, length))) => exchange(&shared, peer, *head, length, reader, &mut send).await,
+        Ok(Ok(Read::Head(head, length))) => {
+            exchange(&shared, peer, *head, length, reader, &mut send).await
+        }
         Ok(Ok(Read::TooLarge(status))) => {
             shared.observer.metrics.cut(Protocol::H3, Cut::Limit);
             let _ = reader.stream().stop(Code::ExcessiveLoad.into());
-            let response = Response { status, headers: HeaderMap::new(), body: Body::Empty, facts: Facts::default() };
+            let response = Response {
+                status,
+                headers: HeaderMap::new(),
+                body: Body::Empty,
+                facts: Facts::default(),
+            };
             write(&mut send, response, None, limits).await
         }
         Ok(Err(fault)) => {
@@ -122,22 +131,35 @@ async fn read_head(reader: &mut Reader, limits: &Limits) -> Result<Read, Fault> 
 
 /// Whether a known frame may not appear on a request stream (RFC 9114 §7.2).
 fn forbidden(kind: u64) -> bool {
-    matches!(kind, kind::CANCEL_PUSH | kind::SETTINGS | kind::PUSH_PROMISE | kind::GOAWAY | kind::MAX_PUSH_ID)
-        || kind::RESERVED.contains(&kind)
+    matches!(
+        kind,
+        kind::CANCEL_PUSH | kind::SETTINGS | kind::PUSH_PROMISE | kind::GOAWAY | kind::MAX_PUSH_ID
+    ) || kind::RESERVED.contains(&kind)
 }
 
 /// A request's head from its field section.
 fn parse(section: Bytes, limits: &Limits) -> Result<Read, Fault> {
     let mut head = Head::default();
-    let bounds = qpack::Limits { size: limits.header_size, count: limits.header_count };
+    let bounds = qpack::Limits {
+        size: limits.header_size,
+        count: limits.header_count,
+    };
     match qpack::decode(section, bounds, |line| head.take(line)) {
         Ok(()) => {}
-        Err(qpack::Error::Decompression) => return Err(Fault::Connection(Code::QpackDecompression)),
+        Err(qpack::Error::Decompression) => {
+            return Err(Fault::Connection(Code::QpackDecompression));
+        }
         Err(qpack::Error::Malformed) => return Err(Fault::Stream(Code::Message)),
-        Err(qpack::Error::TooLarge) => return Ok(Read::TooLarge(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)),
+        Err(qpack::Error::TooLarge) => {
+            return Ok(Read::TooLarge(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
+        }
     }
     let length = head.check().ok_or(Fault::Stream(Code::Message))?;
-    if head.path.as_ref().is_some_and(|path| path.as_str().len() as u64 > limits.target_size) {
+    if head
+        .path
+        .as_ref()
+        .is_some_and(|path| path.as_str().len() as u64 > limits.target_size)
+    {
         return Ok(Read::TooLarge(StatusCode::URI_TOO_LONG));
     }
     if length.is_some_and(|length| length > limits.body_size) {
@@ -162,16 +184,22 @@ impl Head {
             Line::Pseudo(..) if !self.fields.is_empty() => Err(BAD),
             Line::Pseudo(name, value) => {
                 let fresh = match &name[..] {
-                    b":method" => self.method.replace(Method::from_bytes(&value).map_err(|_| BAD)?).is_none(),
+                    b":method" => self
+                        .method
+                        .replace(Method::from_bytes(&value).map_err(|_| BAD)?)
+                        .is_none(),
                     b":scheme" => self.scheme.replace(value).is_none(),
-                    b":authority" => {
-                        self.authority.replace(Authority::from_maybe_shared(value).map_err(|_| BAD)?).is_none()
-                    }
+                    b":authority" => self
+                        .authority
+                        .replace(Authority::from_maybe_shared(value).map_err(|_| BAD)?)
+                        .is_none(),
                     b":path" => {
                         if value.first() != Some(&b'/') && &value[..] != b"*" {
                             return Err(BAD);
                         }
-                        self.path.replace(PathAndQuery::from_maybe_shared(value).map_err(|_| BAD)?).is_none()
+                        self.path
+                            .replace(PathAndQuery::from_maybe_shared(value).map_err(|_| BAD)?)
+                            .is_none()
                     }
                     _ => false,
                 };
@@ -185,7 +213,8 @@ impl Head {
     fn check(&mut self) -> Option<Option<u64>> {
         let method = self.method.as_ref()?;
         if *method == Method::CONNECT {
-            (self.scheme.is_none() && self.path.is_none() && self.authority.is_some()).then_some(())?;
+            (self.scheme.is_none() && self.path.is_none() && self.authority.is_some())
+                .then_some(())?;
         } else {
             (self.scheme.is_some() && self.path.is_some()).then_some(())?;
         }
@@ -194,14 +223,20 @@ impl Head {
         if hosts.next().is_some() {
             return None;
         }
-        let host = host.map(|h| h.to_str().ok()?.parse::<Authority>().ok()).map_or(Some(None), |h| h.map(Some))?;
+        let host = host
+            .map(|h| h.to_str().ok()?.parse::<Authority>().ok())
+            .map_or(Some(None), |h| h.map(Some))?;
         match (&self.authority, host) {
             (Some(authority), Some(host)) if *authority != host => return None,
             (None, Some(host)) => self.authority = Some(host),
             (None, None) => return None,
             (Some(_), _) => {}
         }
-        if self.authority.as_ref().is_some_and(|a| a.as_str().contains('@')) {
+        if self
+            .authority
+            .as_ref()
+            .is_some_and(|a| a.as_str().contains('@'))
+        {
             return None;
         }
         let mut lengths = self.fields.get_all(header::CONTENT_LENGTH).iter();
@@ -241,11 +276,15 @@ async fn exchange<S: Service>(
     send: &mut SendStream,
 ) -> Result<(), Fault> {
     let limits = &shared.limits;
-    let (method, secure) = (head.method.unwrap_or_default(), head.scheme.as_deref() != Some(b"http"));
+    let (method, secure) = (
+        head.method.unwrap_or_default(),
+        head.scheme.as_deref() != Some(b"http"),
+    );
     if let Some(urgency) = urgency(&head.fields) {
         let _ = send.set_priority(urgency);
     }
-    let first = tokio::time::timeout(limits.header, Received::new(reader, length, limits).begin()).await;
+    let first =
+        tokio::time::timeout(limits.header, Received::new(reader, length, limits).begin()).await;
     let body = match first.map_err(|_| Fault::Stream(Code::RequestIncomplete))?? {
         None => RequestBody::Empty,
         Some(body) => RequestBody::Stream { body, len: length },
@@ -263,7 +302,10 @@ async fn exchange<S: Service>(
     };
     let mut exchange = Exchange::begin(&shared.observer, None, &request);
     let mut response = shared.service.serve(request).await;
-    exchange.answered(response.status.as_u16(), std::mem::take(&mut response.facts));
+    exchange.answered(
+        response.status.as_u16(),
+        std::mem::take(&mut response.facts),
+    );
     let result = write(send, response, Some(&mut exchange), limits).await;
     if result == Err(Fault::Stream(Code::RequestCancelled)) {
         shared.observer.metrics.cut(Protocol::H3, Cut::Stall);
@@ -274,7 +316,9 @@ async fn exchange<S: Service>(
 /// QUIC's priority for a request's urgency (RFC 9218 §4.1): 3 is the default and 0 the most urgent.
 fn urgency(fields: &HeaderMap) -> Option<i32> {
     let value = fields.get("priority")?.to_str().ok()?;
-    let urgency = value.split(',').find_map(|item| item.trim().strip_prefix("u="))?;
+    let urgency = value
+        .split(',')
+        .find_map(|item| item.trim().strip_prefix("u="))?;
     let urgency: i32 = urgency.parse().ok().filter(|u| (0..=7).contains(u))?;
     Some(3 - urgency)
 }
@@ -321,7 +365,10 @@ impl Received {
             frame: 0,
             announced: length,
             allowed: limits.body_size,
-            limits: qpack::Limits { size: limits.header_size, count: limits.header_count },
+            limits: qpack::Limits {
+                size: limits.header_size,
+                count: limits.header_count,
+            },
             stall: limits.stall,
             ended: false,
         }
@@ -380,7 +427,10 @@ impl Received {
                 None if self.announced.is_some_and(|left| left > 0) => return Err(malformed),
                 None => return Ok(Next::End),
                 Some((kind::DATA, length)) => {
-                    self.allowed = self.allowed.checked_sub(length).ok_or(Fault::Stream(Code::ExcessiveLoad))?;
+                    self.allowed = self
+                        .allowed
+                        .checked_sub(length)
+                        .ok_or(Fault::Stream(Code::ExcessiveLoad))?;
                     if let Some(left) = &mut self.announced {
                         *left = left.checked_sub(length).ok_or(malformed)?;
                     }
@@ -395,7 +445,9 @@ impl Received {
                     return Ok(Next::Trailers(self.trailers(length).await?));
                 }
                 Some((kind::HEADERS, _)) => return Err(Fault::Stream(Code::ExcessiveLoad)),
-                Some((kind, _)) if forbidden(kind) => return Err(Fault::Connection(Code::FrameUnexpected)),
+                Some((kind, _)) if forbidden(kind) => {
+                    return Err(Fault::Connection(Code::FrameUnexpected));
+                }
                 Some((_, length)) => self.reader.skip(length).await?,
             }
         }
@@ -534,7 +586,12 @@ struct Pace {
 impl Pace {
     fn new(limits: &Limits) -> Self {
         let least = (limits.min_rate as f64 * limits.stall.as_secs_f64()) as u64;
-        Self { since: Instant::now(), bytes: 0, stall: limits.stall, least }
+        Self {
+            since: Instant::now(),
+            bytes: 0,
+            stall: limits.stall,
+            least,
+        }
     }
 
     /// Writes all chunks.
@@ -547,7 +604,9 @@ impl Pace {
                     self.bytes += written.bytes as u64;
                     left = &mut left[written.chunks..];
                 }
-                Ok(Err(WriteError::Stopped(_) | WriteError::ConnectionLost(_))) => return Err(Fault::Gone),
+                Ok(Err(WriteError::Stopped(_) | WriteError::ConnectionLost(_))) => {
+                    return Err(Fault::Gone);
+                }
                 Ok(Err(_)) => return Err(Fault::Stream(Code::Internal)),
                 Err(_) if self.bytes >= self.least.max(1) => {
                     self.since = Instant::now();
@@ -570,7 +629,10 @@ mod tests {
         let mut head = Head::default();
         for (name, value) in lines {
             let line = if name.starts_with(':') {
-                Line::Pseudo(Bytes::copy_from_slice(name.as_bytes()), Bytes::copy_from_slice(value.as_bytes()))
+                Line::Pseudo(
+                    Bytes::copy_from_slice(name.as_bytes()),
+                    Bytes::copy_from_slice(value.as_bytes()),
+                )
             } else {
                 Line::Field(name.parse().unwrap(), HeaderValue::from_str(value).unwrap())
             };
@@ -590,9 +652,15 @@ mod tests {
     fn sound_heads() {
         let (head, length) = get(&[(":authority", "a.example:1"), ("range", "bytes=0-1")]).unwrap();
         assert_eq!(head.path.unwrap(), "/a?b");
-        assert_eq!((head.authority.unwrap().as_str(), length), ("a.example:1", None));
+        assert_eq!(
+            (head.authority.unwrap().as_str(), length),
+            ("a.example:1", None)
+        );
         let (head, length) = get(&[("host", "a.example"), ("content-length", "12")]).unwrap();
-        assert_eq!((head.authority.unwrap().as_str(), length), ("a.example", Some(12)));
+        assert_eq!(
+            (head.authority.unwrap().as_str(), length),
+            ("a.example", Some(12))
+        );
         assert!(!head.fields.contains_key("content-length"));
         assert!(check(&[(":method", "CONNECT"), (":authority", "a.example:443")]).is_some());
     }
@@ -610,12 +678,24 @@ mod tests {
             &[(":authority", "a"), ("transfer-encoding", "chunked")],
             &[(":authority", "a"), ("te", "gzip")],
             &[(":authority", "a"), ("content-length", "+1")],
-            &[(":authority", "a"), ("content-length", "1"), ("content-length", "1")],
+            &[
+                (":authority", "a"),
+                ("content-length", "1"),
+                ("content-length", "1"),
+            ],
             &[("host", "a"), ("host", "a")],
         ] {
             assert!(get(bad).is_none(), "{bad:?}");
         }
-        assert!(check(&[(":method", "GET"), (":scheme", "https"), (":path", "a"), (":authority", "a")]).is_none());
+        assert!(
+            check(&[
+                (":method", "GET"),
+                (":scheme", "https"),
+                (":path", "a"),
+                (":authority", "a")
+            ])
+            .is_none()
+        );
         assert!(check(&[(":method", "GET"), (":path", "/"), (":authority", "a")]).is_none());
         assert!(check(&[(":method", "CONNECT"), (":authority", "a"), (":path", "/")]).is_none());
     }
