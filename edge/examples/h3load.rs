@@ -17,7 +17,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use quinn::{ClientConfig, Connection, Endpoint, TransportConfig, VarInt, crypto::rustls::QuicClientConfig};
+use quinn::{
+    ClientConfig, Connection, Endpoint, TransportConfig, VarInt, crypto::rustls::QuicClientConfig,
+};
 use rustls::{
     DigitallySignedStruct, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -72,7 +74,9 @@ impl ServerCertVerifier for Anyone {
 fn client() -> Result<Endpoint, Failure> {
     let mut provider = aws_lc_rs::default_provider();
     // What the peers are measured with.
-    provider.cipher_suites.retain(|suite| suite.suite() == rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
+    provider
+        .cipher_suites
+        .retain(|suite| suite.suite() == rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
     let provider = Arc::new(provider);
     let mut tls = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -81,7 +85,9 @@ fn client() -> Result<Endpoint, Failure> {
         .with_no_client_auth();
     tls.alpn_protocols = vec![b"h3".to_vec()];
     let mut transport = TransportConfig::default();
-    transport.receive_window(VarInt::from_u32(16 << 20)).stream_receive_window(VarInt::from_u32(4 << 20));
+    transport
+        .receive_window(VarInt::from_u32(16 << 20))
+        .stream_receive_window(VarInt::from_u32(4 << 20));
     let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
     config.transport_config(Arc::new(transport));
     let mut endpoint = Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0)))?;
@@ -93,17 +99,29 @@ fn client() -> Result<Endpoint, Failure> {
 fn request(authority: &str, path: &str, range: &str) -> Bytes {
     let mut section = vec![0, 0, 0xd1, 0xd7];
     // Name references: `:authority` 0, `:path` 1, `range` 55 (15 + 40).
-    for (name, value) in [(&[0x50][..], authority), (&[0x51], path), (&[0x5f, 40], range)] {
+    for (name, value) in [
+        (&[0x50][..], authority),
+        (&[0x51], path),
+        (&[0x5f, 40], range),
+    ] {
         section.extend_from_slice(name);
         section.push(u8::try_from(value.len()).unwrap_or(0).min(126));
         section.extend_from_slice(value.as_bytes());
     }
     let length = section.len() as u16 | 0x4000;
-    [&[0x1][..], &length.to_be_bytes(), &section].concat().into()
+    [&[0x1][..], &length.to_be_bytes(), &section]
+        .concat()
+        .into()
 }
 
 /// Fetches one stream after the other until `end`.
-async fn fetch(quic: Connection, request: Bytes, least: usize, end: Instant, done: Arc<AtomicU64>) -> Result<(), Failure> {
+async fn fetch(
+    quic: Connection,
+    request: Bytes,
+    least: usize,
+    end: Instant,
+    done: Arc<AtomicU64>,
+) -> Result<(), Failure> {
     while Instant::now() < end {
         let (mut send, mut recv) = quic.open_bi().await?;
         send.write_all_chunks(&mut [request.clone()]).await?;
@@ -114,7 +132,9 @@ async fn fetch(quic: Connection, request: Bytes, least: usize, end: Instant, don
             if !checked {
                 // `:status 206` is static entry 65: two bytes of six-bit prefix, right after HEADERS.
                 let head = &chunk.bytes[..chunk.bytes.len().min(16)];
-                if !head.windows(2).any(|w| w == [0xff, 0x02]) && !head.windows(3).any(|w| w == b"206") {
+                if !head.windows(2).any(|w| w == [0xff, 0x02])
+                    && !head.windows(3).any(|w| w == b"206")
+                {
                     return Err(format!("not 206: {head:02x?}").into());
                 }
                 checked = true;
@@ -138,7 +158,10 @@ async fn main() -> Result<(), Failure> {
     let url: http::Uri = url.parse()?;
     let authority = url.authority().ok_or("no authority")?;
     let address = (authority.host(), authority.port_u16().unwrap_or(443));
-    let address = address.to_socket_addrs()?.find(SocketAddr::is_ipv4).ok_or("no IPv4 address")?;
+    let address = address
+        .to_socket_addrs()?
+        .find(SocketAddr::is_ipv4)
+        .ok_or("no IPv4 address")?;
     let (from, to) = range.split_once('-').ok_or("no range")?;
     let least = to.parse::<usize>()? + 1 - from.parse::<usize>()?;
     let count = |i: usize, default: usize| more.get(i).map_or(Ok(default), |n| n.parse());
@@ -155,7 +178,13 @@ async fn main() -> Result<(), Failure> {
         let mut control = quic.open_uni().await?;
         control.write_all(&[0x0, 0x4, 0x0]).await?;
         for _ in 0..streams {
-            tasks.spawn(fetch(quic.clone(), request.clone(), least, end, Arc::clone(&done)));
+            tasks.spawn(fetch(
+                quic.clone(),
+                request.clone(),
+                least,
+                end,
+                Arc::clone(&done),
+            ));
         }
         tasks.spawn(async move {
             tokio::time::sleep_until((end + Duration::from_millis(100)).into()).await;

@@ -62,7 +62,11 @@ struct PurgeRequest {
 
 impl PurgeRequest {
     fn what(self) -> Option<(Purge, PurgeMode)> {
-        let mode = if self.soft { PurgeMode::Soft } else { PurgeMode::Hard };
+        let mode = if self.soft {
+            PurgeMode::Soft
+        } else {
+            PurgeMode::Hard
+        };
         let what = match (self.url, self.prefix, self.surrogate_key, self.all) {
             (Some(url), None, None, false) if url.starts_with('/') => Purge::Url(url),
             (None, Some(prefix), None, false) if prefix.starts_with('/') => Purge::Prefix(prefix),
@@ -88,10 +92,13 @@ impl Admin {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
-            let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else { continue };
+            let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+                continue;
+            };
             let admin = Arc::clone(&admin);
             tokio::spawn(async move {
-                let service = hyper::service::service_fn(move |request| Arc::clone(&admin).answer(request));
+                let service =
+                    hyper::service::service_fn(move |request| Arc::clone(&admin).answer(request));
                 let connection = http1::Builder::new()
                     .timer(TokioTimer::new())
                     .header_read_timeout(PATIENCE)
@@ -105,21 +112,28 @@ impl Admin {
         }
     }
 
-    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, Infallible> {
         let get = matches!(*request.method(), Method::GET | Method::HEAD);
         Ok(match (request.uri().path(), get) {
             ("/livez", true) => text(StatusCode::OK, "ok\n"),
             ("/readyz", true) if self.ready.load(Relaxed) => text(StatusCode::OK, "ready\n"),
             ("/readyz", true) => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
             ("/metrics", true) => {
-                let metrics = self.metrics.render(&self.edge.stats(), self.ready.load(Relaxed));
+                let metrics = self
+                    .metrics
+                    .render(&self.edge.stats(), self.ready.load(Relaxed));
                 let mut response = text(StatusCode::OK, metrics);
                 let kind = HeaderValue::from_static("text/plain; version=0.0.4");
                 response.headers_mut().insert(header::CONTENT_TYPE, kind);
                 response
             }
             ("/purge", _) if *request.method() == Method::POST => self.purge(request).await,
-            ("/livez" | "/readyz" | "/metrics" | "/purge", _) => error(StatusCode::METHOD_NOT_ALLOWED, "method"),
+            ("/livez" | "/readyz" | "/metrics" | "/purge", _) => {
+                error(StatusCode::METHOD_NOT_ALLOWED, "method")
+            }
             _ => error(StatusCode::NOT_FOUND, "not_found"),
         })
     }
@@ -127,7 +141,9 @@ impl Admin {
     async fn purge(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         if !self.allowed(request.headers().get(header::AUTHORIZATION)) {
             let mut response = error(StatusCode::UNAUTHORIZED, "unauthorized");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             return response;
         }
         // A page in the operator's browser must not be able to purge by a form.
@@ -135,8 +151,14 @@ impl Admin {
         if request.headers().get(header::CONTENT_TYPE) != Some(&json) {
             return error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type");
         }
-        let body = tokio::time::timeout(PATIENCE, Limited::new(request.into_body(), BODY_MAX).collect()).await;
-        let Ok(Ok(body)) = body else { return error(StatusCode::BAD_REQUEST, "body") };
+        let body = tokio::time::timeout(
+            PATIENCE,
+            Limited::new(request.into_body(), BODY_MAX).collect(),
+        )
+        .await;
+        let Ok(Ok(body)) = body else {
+            return error(StatusCode::BAD_REQUEST, "body");
+        };
         let parsed = serde_json::from_slice::<PurgeRequest>(&body.to_bytes());
         let Some((what, mode)) = parsed.ok().and_then(PurgeRequest::what) else {
             return error(StatusCode::BAD_REQUEST, "purge");
@@ -152,7 +174,9 @@ impl Admin {
 
     /// Whether a purge may be made with that `Authorization`.
     fn allowed(&self, authorization: Option<&HeaderValue>) -> bool {
-        let Some(token) = &self.token else { return true };
+        let Some(token) = &self.token else {
+            return true;
+        };
         let given = authorization.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
         given.is_some_and(|given| same(given, token.expose().as_bytes()))
     }
@@ -166,14 +190,24 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
 fn error(status: StatusCode, code: &str) -> Response<Full<Bytes>> {
     let message = status.canonical_reason().unwrap_or("error");
-    let mut response = text(status, format!("{{\"error\":{{\"code\":\"{code}\",\"message\":\"{message}\"}}}}\n"));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let mut response = text(
+        status,
+        format!("{{\"error\":{{\"code\":\"{code}\",\"message\":\"{message}\"}}}}\n"),
+    );
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     response
 }

@@ -240,9 +240,15 @@ impl Config {
             && !admin.ip().is_loopback()
             && self.admin_token.is_none()
         {
-            faults.push(format!("admin address {admin} is not loopback: set admin-token"));
+            faults.push(format!(
+                "admin address {admin} is not loopback: set admin-token"
+            ));
         }
-        if self.admin_token.as_ref().is_some_and(|token| token.expose().len() < 16) {
+        if self
+            .admin_token
+            .as_ref()
+            .is_some_and(|token| token.expose().len() < 16)
+        {
             faults.push("admin-token is shorter than 16 characters".into());
         }
         if let Some(ca) = &self.upstream_ca {
@@ -252,7 +258,11 @@ impl Config {
             readable("keyset", path, &mut faults);
         }
         self.limits.faults(&mut faults);
-        if faults.is_empty() { Ok(()) } else { Err(Faults(faults)) }
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(Faults(faults))
+        }
     }
 
     /// The upstream as a URI with scheme and authority.
@@ -263,17 +273,27 @@ impl Config {
         if self.upstream.is_empty() {
             return Err("upstream is not set; write for example http://127.0.0.1:3000".into());
         }
-        let uri: Uri =
-            self.upstream.parse().map_err(|e| format!("upstream `{}` is no URL: {e}", self.upstream))?;
+        let uri: Uri = self
+            .upstream
+            .parse()
+            .map_err(|e| format!("upstream `{}` is no URL: {e}", self.upstream))?;
         match (uri.scheme_str(), uri.authority()) {
-            (Some("http" | "https"), Some(authority)) if authority.as_str().contains('@') => {
-                Err(format!("upstream `{}` must not hold credentials", authority.host()))
+            (Some("http" | "https"), Some(authority)) if authority.as_str().contains('@') => Err(
+                format!("upstream `{}` must not hold credentials", authority.host()),
+            ),
+            (Some("http" | "https"), Some(_))
+                if matches!(uri.path(), "" | "/") && uri.query().is_none() =>
+            {
+                Ok(uri)
             }
-            (Some("http" | "https"), Some(_)) if matches!(uri.path(), "" | "/") && uri.query().is_none() => Ok(uri),
-            (Some("http" | "https"), Some(_)) => {
-                Err(format!("upstream `{}` has a path; paths are forwarded as clients send them", self.upstream))
-            }
-            _ => Err(format!("upstream `{}` must start with http:// or https:// and a host", self.upstream)),
+            (Some("http" | "https"), Some(_)) => Err(format!(
+                "upstream `{}` has a path; paths are forwarded as clients send them",
+                self.upstream
+            )),
+            _ => Err(format!(
+                "upstream `{}` must start with http:// or https:// and a host",
+                self.upstream
+            )),
         }
     }
 
@@ -293,20 +313,34 @@ impl Config {
     /// Faults of sizes and names.
     fn cache_faults(&self, faults: &mut Vec<String>) {
         if !self.slice.is_power_of_two() || !(4 << 10..=8 << 20).contains(&self.slice) {
-            faults.push(format!("slice is {}; it must be a power of two between 4KiB and 8MiB", self.slice));
+            faults.push(format!(
+                "slice is {}; it must be a power of two between 4KiB and 8MiB",
+                self.slice
+            ));
         }
         if self.memory < 4 << 20 {
-            faults.push(format!("memory is {}; it must be at least 4MiB", self.memory));
+            faults.push(format!(
+                "memory is {}; it must be at least 4MiB",
+                self.memory
+            ));
         }
         if self.disk.is_some() && self.disk_size < 64 << 20 {
-            faults.push(format!("disk-size is {}; it must be at least 64MiB", self.disk_size));
+            faults.push(format!(
+                "disk-size is {}; it must be at least 64MiB",
+                self.disk_size
+            ));
         }
         if self.protect.iter().any(|prefix| !prefix.starts_with('/')) {
             faults.push("every prefix of protect must start with /".into());
         }
         let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-        if !self.name.starts_with(|c: char| c.is_ascii_alphabetic()) || !self.name.chars().all(token) {
-            faults.push(format!("name `{}` must be a token that starts with a letter", self.name));
+        if !self.name.starts_with(|c: char| c.is_ascii_alphabetic())
+            || !self.name.chars().all(token)
+        {
+            faults.push(format!(
+                "name `{}` must be a token that starts with a letter",
+                self.name
+            ));
         }
         let upstream = &self.upstream_limits;
         if upstream.connections == 0 {
@@ -345,12 +379,26 @@ mod tests {
             slice: 3000,
             admin: Some("0.0.0.0:9090".parse().unwrap()),
             protect: vec!["media/".into()],
-            limits: Limits { header: Duration::ZERO, ..Limits::default() },
+            limits: Limits {
+                header: Duration::ZERO,
+                ..Limits::default()
+            },
             ..Config::default()
         };
         let faults = config.validate().unwrap_err().0;
-        for word in ["upstream", "nothing to listen on", "without key", "slice", "admin", "protect", "limits.header"] {
-            assert!(faults.iter().any(|f| f.contains(word)), "{word} missing in {faults:?}");
+        for word in [
+            "upstream",
+            "nothing to listen on",
+            "without key",
+            "slice",
+            "admin",
+            "protect",
+            "limits.header",
+        ] {
+            assert!(
+                faults.iter().any(|f| f.contains(word)),
+                "{word} missing in {faults:?}"
+            );
         }
     }
 
@@ -365,14 +413,19 @@ mod tests {
         assert_eq!(config.limits.header_size, 32 << 10);
         assert!(matches!(config.keyset, KeysetSource::File(_)));
         assert_eq!(config.access_log, AccessLog::File("a.log".into()));
-        let fault = serde_json::from_str::<Config>(r#"{"upstraem":"http://o:1"}"#).unwrap_err().to_string();
+        let fault = serde_json::from_str::<Config>(r#"{"upstraem":"http://o:1"}"#)
+            .unwrap_err()
+            .to_string();
         assert!(fault.contains("upstraem"), "{fault}");
     }
 
     #[test]
     fn upstreams() {
         let check = |upstream: &str, good: bool| {
-            let config = Config { upstream: upstream.into(), ..Config::default() };
+            let config = Config {
+                upstream: upstream.into(),
+                ..Config::default()
+            };
             assert_eq!(config.upstream_uri().is_ok(), good, "{upstream}");
         };
         check("http://127.0.0.1:3000", true);

@@ -13,7 +13,9 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, PublicKeyData};
+use rcgen::{
+    CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, PublicKeyData,
+};
 use sha2::{Digest, Sha256};
 
 /// Names the certificate is good for.
@@ -82,18 +84,27 @@ fn ensure_at(dir: &Path, now: SystemTime) -> Result<DevCert, Error> {
         }
         Err(source) => return Err(at(&key)(source)),
     };
-    let good_until = fs::read_to_string(&cert).ok().and_then(|pem| expiry(&pem)).unwrap_or(UNIX_EPOCH);
+    let good_until = fs::read_to_string(&cert)
+        .ok()
+        .and_then(|pem| expiry(&pem))
+        .unwrap_or(UNIX_EPOCH);
     if now + RENEW_BEFORE >= good_until {
         write_private(&cert, make(&pair, now)?.as_bytes()).map_err(at(&cert))?;
     }
     let spki_hash = STANDARD.encode(Sha256::digest(pair.subject_public_key_info()));
-    Ok(DevCert { cert, key, spki_hash })
+    Ok(DevCert {
+        cert,
+        key,
+        spki_hash,
+    })
 }
 
 /// The certificate as PEM, its end noted before it.
 fn make(pair: &KeyPair, now: SystemTime) -> Result<String, rcgen::Error> {
     let mut params = CertificateParams::new(NAMES.map(String::from).to_vec())?;
-    params.distinguished_name.push(DnType::CommonName, "Segue development");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "Segue development");
     // An hour for clocks that are behind.
     let end = now + VALIDITY;
     params.not_before = (now - Duration::from_secs(3600)).into();
@@ -107,7 +118,13 @@ fn make(pair: &KeyPair, now: SystemTime) -> Result<String, rcgen::Error> {
 
 /// The end of validity noted in a certificate file.
 fn expiry(pem: &str) -> Option<SystemTime> {
-    let unix_s = pem.lines().next()?.strip_prefix(EXPIRES)?.trim().parse().ok()?;
+    let unix_s = pem
+        .lines()
+        .next()?
+        .strip_prefix(EXPIRES)?
+        .trim()
+        .parse()
+        .ok()?;
     UNIX_EPOCH.checked_add(Duration::from_secs(unix_s))
 }
 
@@ -116,7 +133,11 @@ fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     let part = path.with_extension(format!("{}.part", std::process::id()));
     let _ = fs::remove_file(&part);
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&part)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&part, path)
@@ -135,7 +156,10 @@ mod tests {
         let now = SystemTime::now();
         let first = ensure_at(dir.path(), now).unwrap();
         let pem = fs::read_to_string(&first.cert).unwrap();
-        assert_eq!(fs::metadata(&first.key).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&first.key).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         assert_eq!(STANDARD.decode(&first.spki_hash).unwrap().len(), 32);
 
         ensure_at(dir.path(), now + Duration::from_secs(9 * 86_400)).unwrap();

@@ -121,19 +121,41 @@ impl Limits {
         let sizes = [
             ("header-size", self.header_size, 8 << 10, 1 << 20),
             ("target-size", self.target_size, 256, 64 << 10),
-            ("h3-stream-window", self.h3_stream_window, 16 << 10, 16 << 20),
-            ("h3-connection-window", self.h3_connection_window, self.h3_stream_window, 64 << 20),
+            (
+                "h3-stream-window",
+                self.h3_stream_window,
+                16 << 10,
+                16 << 20,
+            ),
+            (
+                "h3-connection-window",
+                self.h3_connection_window,
+                self.h3_stream_window,
+                64 << 20,
+            ),
             ("h3-send-window", self.h3_send_window, 64 << 10, 64 << 20),
-            ("h3-unresolved", self.h3_unresolved, self.header_size, 4 << 20),
+            (
+                "h3-unresolved",
+                self.h3_unresolved,
+                self.header_size,
+                4 << 20,
+            ),
             ("h3-control", self.h3_control, 1 << 10, 16 << 20),
             ("header-count", self.header_count as u64, 16, 1_000),
             ("streams", u64::from(self.streams), 1, 10_000),
             ("connections", self.connections as u64, 1, 1 << 24),
-            ("connections-per-client", self.connections_per_client as u64, 1, self.connections as u64),
+            (
+                "connections-per-client",
+                self.connections_per_client as u64,
+                1,
+                self.connections as u64,
+            ),
         ];
         for (name, value, low, high) in sizes {
             if !(low..=high).contains(&value) {
-                faults.push(format!("limits.{name} is {value}; it must be between {low} and {high}"));
+                faults.push(format!(
+                    "limits.{name} is {value}; it must be between {low} and {high}"
+                ));
             }
         }
     }

@@ -70,13 +70,24 @@ pub(crate) struct Record<'a> {
 ///
 /// # Errors
 /// Where the file can't be opened for appending.
-pub(crate) fn open(to: &config::AccessLog, metrics: Arc<Metrics>) -> io::Result<(AccessLog, Writer)> {
+pub(crate) fn open(
+    to: &config::AccessLog,
+    metrics: Arc<Metrics>,
+) -> io::Result<(AccessLog, Writer)> {
     let out: Box<dyn Write + Send> = match to {
         config::AccessLog::Off => {
-            return Ok((AccessLog { shared: None }, Writer { shared: None, thread: None }));
+            return Ok((
+                AccessLog { shared: None },
+                Writer {
+                    shared: None,
+                    thread: None,
+                },
+            ));
         }
         config::AccessLog::Stdout => Box::new(io::stdout()),
-        config::AccessLog::File(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
+        config::AccessLog::File(path) => {
+            Box::new(OpenOptions::new().create(true).append(true).open(path)?)
+        }
     };
     let shared = Arc::new(Shared {
         pending: Mutex::new(Vec::with_capacity(64 << 10)),
@@ -85,8 +96,18 @@ pub(crate) fn open(to: &config::AccessLog, metrics: Arc<Metrics>) -> io::Result<
         metrics,
     });
     let theirs = Arc::clone(&shared);
-    let thread = std::thread::Builder::new().name("access-log".into()).spawn(move || write_all(&theirs, out))?;
-    Ok((AccessLog { shared: Some(Arc::clone(&shared)) }, Writer { shared: Some(shared), thread: Some(thread) }))
+    let thread = std::thread::Builder::new()
+        .name("access-log".into())
+        .spawn(move || write_all(&theirs, out))?;
+    Ok((
+        AccessLog {
+            shared: Some(Arc::clone(&shared)),
+        },
+        Writer {
+            shared: Some(shared),
+            thread: Some(thread),
+        },
+    ))
 }
 
 /// The writer's loop: wait, gather, swap, write.
@@ -143,7 +164,9 @@ impl AccessLog {
             return;
         }
         let first = pending.is_empty();
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since_epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         write_record(&mut pending, since_epoch, record);
         drop(pending);
         if first {
@@ -154,7 +177,14 @@ impl AccessLog {
 
 /// One line. Field names are those of docs/edge.md.
 fn write_record(out: &mut Vec<u8>, now: Duration, record: &Record<'_>) {
-    let Record { method, protocol, peer, facts, end, first_byte } = record;
+    let Record {
+        method,
+        protocol,
+        peer,
+        facts,
+        end,
+        first_byte,
+    } = record;
     // Writing to a Vec can't fail.
     let _ = write!(
         out,
@@ -232,14 +262,23 @@ mod tests {
     fn a_record_is_one_json_object() {
         let facts = Facts {
             outcome: Outcome::Miss,
-            target: Some("/a\u{7f}\"b?c=1".parse().unwrap_or_else(|_| "/a?c=1".parse().unwrap())),
+            target: Some(
+                "/a\u{7f}\"b?c=1"
+                    .parse()
+                    .unwrap_or_else(|_| "/a?c=1".parse().unwrap()),
+            ),
             subject: Some("me\n\"".into()),
             reason: None,
             upstream_status: Some(StatusCode::OK),
             upstream_wait: Some(Duration::from_millis(3)),
         };
-        let end =
-            Ended { outcome: Outcome::Miss, status: 206, bytes: 5, complete: false, time: Duration::from_micros(77) };
+        let end = Ended {
+            outcome: Outcome::Miss,
+            status: 206,
+            bytes: 5,
+            complete: false,
+            time: Duration::from_micros(77),
+        };
         let record = Record {
             method: &Method::GET,
             protocol: Protocol::H2,
@@ -266,8 +305,13 @@ mod tests {
         let metrics = Arc::new(Metrics::default());
         let (log, writer) = open(&config::AccessLog::File(path.clone()), metrics).unwrap();
         let facts = Facts::default();
-        let end =
-            Ended { outcome: Outcome::Hit, status: 200, bytes: 0, complete: true, time: Duration::from_micros(1) };
+        let end = Ended {
+            outcome: Outcome::Hit,
+            status: 200,
+            bytes: 0,
+            complete: true,
+            time: Duration::from_micros(1),
+        };
         for _ in 0..1000 {
             log.append(&Record {
                 method: &Method::GET,

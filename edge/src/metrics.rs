@@ -28,8 +28,8 @@ const OUTCOMES: [Outcome; 8] = [
 
 /// Upper bounds of the histograms' buckets in microseconds.
 const BUCKETS_US: [u64; 16] = [
-    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 5_000_000,
-    30_000_000,
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000, 5_000_000, 30_000_000,
 ];
 
 /// Why a connection or request ended by our decision.
@@ -102,10 +102,20 @@ impl Histogram {
         let mut count = 0;
         for (bound, bucket) in BUCKETS_US.iter().zip(&self.buckets) {
             count += bucket.load(Relaxed);
-            line(out, &format!("{name}_bucket"), &format!("{labels},le=\"{}\"", *bound as f64 / 1e6), count);
+            line(
+                out,
+                &format!("{name}_bucket"),
+                &format!("{labels},le=\"{}\"", *bound as f64 / 1e6),
+                count,
+            );
         }
         count += self.buckets[BUCKETS_US.len()].load(Relaxed);
-        line(out, &format!("{name}_bucket"), &format!("{labels},le=\"+Inf\""), count);
+        line(
+            out,
+            &format!("{name}_bucket"),
+            &format!("{labels},le=\"+Inf\""),
+            count,
+        );
         let sum = self.sum_us.load(Relaxed) as f64 / 1e6;
         let _ = writeln!(out, "{name}_sum{{{labels}}} {sum}");
         line(out, &format!("{name}_count"), labels, count);
@@ -181,7 +191,10 @@ impl Metrics {
     pub(crate) fn request_ended(&self, protocol: Protocol, end: &Ended) {
         let of = self.of(protocol);
         of.in_flight.fetch_sub(1, Relaxed);
-        let outcome = OUTCOMES.iter().position(|o| *o == end.outcome).unwrap_or(OUTCOMES.len() - 1);
+        let outcome = OUTCOMES
+            .iter()
+            .position(|o| *o == end.outcome)
+            .unwrap_or(OUTCOMES.len() - 1);
         of.outcomes[outcome].fetch_add(1, Relaxed);
         if (100..600).contains(&end.status) {
             of.statuses[usize::from(end.status / 100 - 1)].fetch_add(1, Relaxed);
@@ -215,12 +228,19 @@ impl Metrics {
         self.render_requests(&mut out);
         self.render_connections(&mut out);
         for (name, histogram) in [
-            ("segue_edge_first_byte_seconds", (|p| &p.first_byte) as fn(&PerProtocol) -> &Histogram),
+            (
+                "segue_edge_first_byte_seconds",
+                (|p| &p.first_byte) as fn(&PerProtocol) -> &Histogram,
+            ),
             ("segue_edge_request_seconds", |p| &p.duration),
         ] {
             kind(&mut out, name, "histogram");
             for (protocol, of) in PROTOCOLS.iter().zip(&self.protocols) {
-                histogram(of).write(&mut out, name, &format!("protocol=\"{}\"", protocol.as_str()));
+                histogram(of).write(
+                    &mut out,
+                    name,
+                    &format!("protocol=\"{}\"", protocol.as_str()),
+                );
             }
         }
         self.render_upstream(&mut out);
@@ -234,15 +254,33 @@ impl Metrics {
         kind(out, "segue_edge_requests_total", "counter");
         for (protocol, of) in PROTOCOLS.iter().zip(&self.protocols) {
             for (outcome, count) in OUTCOMES.iter().zip(&of.outcomes) {
-                let labels = format!("protocol=\"{}\",outcome=\"{}\"", protocol.as_str(), outcome.as_str());
-                line(out, "segue_edge_requests_total", &labels, count.load(Relaxed));
+                let labels = format!(
+                    "protocol=\"{}\",outcome=\"{}\"",
+                    protocol.as_str(),
+                    outcome.as_str()
+                );
+                line(
+                    out,
+                    "segue_edge_requests_total",
+                    &labels,
+                    count.load(Relaxed),
+                );
             }
         }
         kind(out, "segue_edge_responses_total", "counter");
         for (protocol, of) in PROTOCOLS.iter().zip(&self.protocols) {
             for (class, count) in of.statuses.iter().enumerate() {
-                let labels = format!("protocol=\"{}\",status=\"{}xx\"", protocol.as_str(), class + 1);
-                line(out, "segue_edge_responses_total", &labels, count.load(Relaxed));
+                let labels = format!(
+                    "protocol=\"{}\",status=\"{}xx\"",
+                    protocol.as_str(),
+                    class + 1
+                );
+                line(
+                    out,
+                    "segue_edge_responses_total",
+                    &labels,
+                    count.load(Relaxed),
+                );
             }
         }
         let counters: [(&str, fn(&PerProtocol) -> u64); 2] = [
@@ -254,15 +292,29 @@ impl Metrics {
 
     fn render_connections(&self, out: &mut String) {
         let gauges: [(&str, fn(&PerProtocol) -> u64); 2] = [
-            ("segue_edge_connections", |p| p.connections.load(Relaxed).max(0).unsigned_abs()),
-            ("segue_edge_requests_in_flight", |p| p.in_flight.load(Relaxed).max(0).unsigned_abs()),
+            ("segue_edge_connections", |p| {
+                p.connections.load(Relaxed).max(0).unsigned_abs()
+            }),
+            ("segue_edge_requests_in_flight", |p| {
+                p.in_flight.load(Relaxed).max(0).unsigned_abs()
+            }),
         ];
         self.each(out, "gauge", &gauges);
-        self.each(out, "counter", &[("segue_edge_connections_total", |p| p.connections_total.load(Relaxed))]);
+        self.each(
+            out,
+            "counter",
+            &[("segue_edge_connections_total", |p| {
+                p.connections_total.load(Relaxed)
+            })],
+        );
         kind(out, "segue_edge_cut_total", "counter");
         for (protocol, of) in PROTOCOLS.iter().zip(&self.protocols) {
             for (why, count) in Cut::ALL.iter().zip(&of.cuts) {
-                let labels = format!("protocol=\"{}\",reason=\"{}\"", protocol.as_str(), why.as_str());
+                let labels = format!(
+                    "protocol=\"{}\",reason=\"{}\"",
+                    protocol.as_str(),
+                    why.as_str()
+                );
                 line(out, "segue_edge_cut_total", &labels, count.load(Relaxed));
             }
         }
@@ -273,7 +325,12 @@ impl Metrics {
         for (name, value) in values {
             kind(out, name, type_);
             for (protocol, of) in PROTOCOLS.iter().zip(&self.protocols) {
-                line(out, name, &format!("protocol=\"{}\"", protocol.as_str()), value(of));
+                line(
+                    out,
+                    name,
+                    &format!("protocol=\"{}\"", protocol.as_str()),
+                    value(of),
+                );
             }
         }
     }
@@ -281,9 +338,18 @@ impl Metrics {
     fn render_upstream(&self, out: &mut String) {
         for (name, value) in [
             ("segue_edge_log_dropped_total", &self.log_dropped),
-            ("segue_edge_upstream_connections_total", &self.upstream_connections),
-            ("segue_edge_upstream_requests_total", &self.upstream_requests),
-            ("segue_edge_upstream_failures_total", &self.upstream_failures),
+            (
+                "segue_edge_upstream_connections_total",
+                &self.upstream_connections,
+            ),
+            (
+                "segue_edge_upstream_requests_total",
+                &self.upstream_requests,
+            ),
+            (
+                "segue_edge_upstream_failures_total",
+                &self.upstream_failures,
+            ),
             ("segue_edge_upstream_retries_total", &self.upstream_retries),
         ] {
             kind(out, name, "counter");
@@ -317,11 +383,23 @@ fn render_cache(out: &mut String, cache: &CacheStats) {
         ("segue_edge_lookup_misses_total", "counter", cache.misses),
         ("segue_edge_evictions_total", "counter", cache.evictions),
         ("segue_edge_disk_writes_total", "counter", cache.disk_writes),
-        ("segue_edge_disk_corrupt_total", "counter", cache.disk_corrupt),
+        (
+            "segue_edge_disk_corrupt_total",
+            "counter",
+            cache.disk_corrupt,
+        ),
         ("segue_edge_fills", "gauge", cache.fills),
         ("segue_edge_fills_total", "counter", cache.fills_total),
-        ("segue_edge_collapsed_total", "counter", cache.collapsed_total),
-        ("segue_edge_upstream_bytes_total", "counter", cache.upstream_bytes),
+        (
+            "segue_edge_collapsed_total",
+            "counter",
+            cache.collapsed_total,
+        ),
+        (
+            "segue_edge_upstream_bytes_total",
+            "counter",
+            cache.upstream_bytes,
+        ),
     ] {
         kind(out, name, type_);
         line(out, name, "", value);

@@ -117,7 +117,10 @@ impl Server {
         let (sockets, spki_hash) = open_sockets(&config)?;
         let addrs = Addrs {
             http: sockets.http.first().and_then(|l| l.local_addr().ok()),
-            https: sockets.https.as_ref().and_then(|s| s.listeners.first()?.local_addr().ok()),
+            https: sockets
+                .https
+                .as_ref()
+                .and_then(|s| s.listeners.first()?.local_addr().ok()),
             admin: sockets.admin.as_ref().and_then(|l| l.local_addr().ok()),
         };
         let access_log = log::open(&config.access_log, Arc::clone(&metrics)).map_err(Error::Log)?;
@@ -159,14 +162,18 @@ impl Server {
     pub async fn run(self, cancel: CancellationToken) -> Result<(), Error> {
         let drain = CancellationToken::new();
         let ready = Arc::new(AtomicBool::new(true));
-        let observer = Observer { metrics: Arc::clone(&self.metrics), log: self.access_log.0.clone() };
+        let observer = Observer {
+            metrics: Arc::clone(&self.metrics),
+            log: self.access_log.0.clone(),
+        };
         let shared = Arc::new(Shared {
             service: Arc::clone(&self.edge),
             observer: Arc::new(observer),
             slots: Slots::new(self.limits.connections, self.limits.connections_per_client),
             limits: self.limits,
             alt_svc: self.addrs.https.and_then(|https| {
-                HeaderValue::from_str(&format!("h3=\":{}\"; ma={ALT_SVC_MAX_AGE_S}", https.port())).ok()
+                HeaderValue::from_str(&format!("h3=\":{}\"; ma={ALT_SVC_MAX_AGE_S}", https.port()))
+                    .ok()
             }),
             drain: drain.clone(),
             tasks: TaskTracker::new(),
@@ -187,9 +194,15 @@ impl Server {
         ready.store(false, Relaxed);
         drain.cancel();
         shared.tasks.close();
-        if tokio::time::timeout(shared.limits.drain, shared.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(shared.limits.drain, shared.tasks.wait())
+            .await
+            .is_err()
+        {
             shared.observer.metrics.cut(Protocol::H1, Cut::Drain);
-            tracing::warn!(connections = shared.tasks.len(), "cut off at the drain's deadline");
+            tracing::warn!(
+                connections = shared.tasks.len(),
+                "cut off at the drain's deadline"
+            );
         }
         if let Some(quic) = quic {
             quic.close(0x100_u32.into(), b"");
@@ -218,7 +231,11 @@ fn accept_all<S: Service>(
     }
     let secure = https?;
     for listener in secure.listeners {
-        tokio::spawn(tcp::serve(Arc::clone(shared), listener, Some(Arc::clone(&secure.tls))));
+        tokio::spawn(tcp::serve(
+            Arc::clone(shared),
+            listener,
+            Some(Arc::clone(&secure.tls)),
+        ));
     }
     tokio::spawn(h3::serve(Arc::clone(shared), secure.quic.clone()));
     Some(secure.quic)
@@ -248,7 +265,11 @@ fn open_sockets(config: &Config) -> Result<(Sockets, Option<String>), Error> {
         let tls = Arc::new(tls::server_config(&certificate, &[b"h2", b"http/1.1"])?);
         let (listeners, udp) = bind::tcp_and_udp(address, 1).map_err(at(address))?;
         let quic = h3::endpoint(udp, &certificate, &config.limits).map_err(at(address))?;
-        sockets.https = Some(Secure { listeners, tls, quic });
+        sockets.https = Some(Secure {
+            listeners,
+            tls,
+            quic,
+        });
     }
     Ok((sockets, spki_hash))
 }
@@ -259,7 +280,8 @@ fn settings(config: &Config) -> Result<Settings, Error> {
         KeysetSource::None => None,
         KeysetSource::Inline(keyset) => Some(keyset.clone()),
         KeysetSource::File(path) => {
-            let json = std::fs::read_to_string(path).map_err(|e| Error::Keyset(format!("{}: {e}", path.display())))?;
+            let json = std::fs::read_to_string(path)
+                .map_err(|e| Error::Keyset(format!("{}: {e}", path.display())))?;
             let keyset = tokens::Keyset::from_json(&json);
             Some(keyset.map_err(|e| Error::Keyset(format!("{}: {e}", path.display())))?)
         }

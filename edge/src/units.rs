@@ -22,14 +22,21 @@ const SIZES: [(&str, u64); 13] = [
 ];
 
 /// Suffixes of durations in milliseconds, longest first.
-const DURATIONS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+const DURATIONS: [(&str, u64); 5] = [
+    ("ms", 1),
+    ("s", 1_000),
+    ("m", 60_000),
+    ("h", 3_600_000),
+    ("d", 86_400_000),
+];
 
 /// Reads a size in bytes: `65536`, `64KiB`, `1.5GiB`, `10GB`.
 ///
 /// # Errors
 /// A sentence for the operator where the text is no size.
 pub fn parse_size(text: &str) -> Result<u64, String> {
-    scaled(text, &SIZES).ok_or_else(|| format!("`{text}` is not a size; write for example 64KiB, 256MiB or 10GiB"))
+    scaled(text, &SIZES)
+        .ok_or_else(|| format!("`{text}` is not a size; write for example 64KiB, 256MiB or 10GiB"))
 }
 
 /// Reads a duration: `500ms`, `30s`, `1.5m`, `12h`, `2d`. A bare number is refused, its unit being
@@ -49,8 +56,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 /// A number and one of the suffixes, multiplied out; decimals are rounded down.
 fn scaled(text: &str, suffixes: &[(&str, u64)]) -> Option<u64> {
     let text = text.trim();
-    let (number, factor) =
-        suffixes.iter().find_map(|(suffix, factor)| Some((text.strip_suffix(suffix)?, *factor))).unwrap_or((text, 1));
+    let (number, factor) = suffixes
+        .iter()
+        .find_map(|(suffix, factor)| Some((text.strip_suffix(suffix)?, *factor)))
+        .unwrap_or((text, 1));
     let (whole, fraction) = number.trim().split_once('.').unwrap_or((number.trim(), ""));
     let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
     if whole.is_empty() || !digits(whole) || !digits(fraction) || fraction.len() > 6 {
@@ -58,7 +67,11 @@ fn scaled(text: &str, suffixes: &[(&str, u64)]) -> Option<u64> {
     }
     let whole = whole.parse::<u64>().ok()?.checked_mul(factor)?;
     let scale = 10_u64.pow(fraction.len() as u32);
-    let fraction = if fraction.is_empty() { 0 } else { fraction.parse::<u64>().ok()?.checked_mul(factor)? / scale };
+    let fraction = if fraction.is_empty() {
+        0
+    } else {
+        fraction.parse::<u64>().ok()?.checked_mul(factor)? / scale
+    };
     whole.checked_add(fraction)
 }
 
@@ -124,7 +137,9 @@ mod tests {
 
     #[test]
     fn sizes() {
-        let check = |text: &str, expected: Option<u64>| assert_eq!(parse_size(text).ok(), expected, "{text}");
+        let check = |text: &str, expected: Option<u64>| {
+            assert_eq!(parse_size(text).ok(), expected, "{text}")
+        };
         check("65536", Some(65536));
         check("64KiB", Some(65536));
         check("1.5GiB", Some(3 << 29));
@@ -140,7 +155,11 @@ mod tests {
     #[test]
     fn durations() {
         let check = |text: &str, expected: Option<u64>| {
-            assert_eq!(parse_duration(text).ok(), expected.map(Duration::from_millis), "{text}");
+            assert_eq!(
+                parse_duration(text).ok(),
+                expected.map(Duration::from_millis),
+                "{text}"
+            );
         };
         check("500ms", Some(500));
         check("30s", Some(30_000));

@@ -51,7 +51,10 @@ impl Body for ResponseBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) else {
             if !this.waiting {
@@ -61,7 +64,9 @@ impl Body for ResponseBody {
             }
             ready!(this.sleep.as_mut().poll(cx));
             this.lease = None;
-            return Poll::Ready(Some(Err(BodyError::Upstream("the response's body stalled".into()))));
+            return Poll::Ready(Some(Err(BodyError::Upstream(
+                "the response's body stalled".into(),
+            ))));
         };
         this.waiting = false;
         match frame {

@@ -35,7 +35,9 @@ pub(super) fn client_config(ca: Option<&Path>) -> io::Result<ClientConfig> {
         Some(path) => {
             let certificates = CertificateDer::pem_file_iter(path).map_err(io::Error::other)?;
             for certificate in certificates {
-                roots.add(certificate.map_err(io::Error::other)?).map_err(io::Error::other)?;
+                roots
+                    .add(certificate.map_err(io::Error::other)?)
+                    .map_err(io::Error::other)?;
             }
             if roots.is_empty() {
                 return Err(io::Error::other("no certificate in it"));
@@ -43,8 +45,12 @@ pub(super) fn client_config(ca: Option<&Path>) -> io::Result<ClientConfig> {
         }
     }
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let mut config = config.map_err(io::Error::other)?.with_root_certificates(roots).with_no_client_auth();
+    let config =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let mut config = config
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
@@ -56,7 +62,10 @@ impl Connector {
     /// Where the host is no name that TLS can check.
     pub(super) fn new(host: &str, port: u16, tls: Option<ClientConfig>) -> io::Result<Self> {
         // A URI writes IPv6 addresses in brackets; resolvers and TLS don't.
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let host = host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned();
         let tls = match tls {
             Some(config) => {
                 let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;

@@ -47,10 +47,17 @@ impl Http1 {
     /// # Errors
     /// Where authorities can't be read or the host is no name that TLS can check.
     pub fn new(config: &Config, metrics: Arc<Metrics>) -> Result<Self, Error> {
-        let at = |source| Error { upstream: config.upstream.clone(), source };
+        let at = |source| Error {
+            upstream: config.upstream.clone(),
+            source,
+        };
         let uri: Uri = config.upstream_uri().map_err(|e| at(io::Error::other(e)))?;
         let secure = uri.scheme_str() == Some("https");
-        let tls = if secure { Some(client_config(config.upstream_ca.as_deref()).map_err(at)?) } else { None };
+        let tls = if secure {
+            Some(client_config(config.upstream_ca.as_deref()).map_err(at)?)
+        } else {
+            None
+        };
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let authority = uri.authority().map_or("", http::uri::Authority::as_str);
         let limits = config.upstream_limits.clone();
@@ -84,7 +91,13 @@ impl Http1 {
     /// A connection, kept or new.
     async fn lease(&self, fresh: bool) -> Result<(Lease, bool), UpstreamError> {
         let lease = self.pool.lease(fresh, self.limits.queue).await;
-        let mut lease = lease.ok_or_else(|| fault(UpstreamFault::Unavailable, true, "all connections are in use"))?;
+        let mut lease = lease.ok_or_else(|| {
+            fault(
+                UpstreamFault::Unavailable,
+                true,
+                "all connections are in use",
+            )
+        })?;
         if lease.sender.is_some() {
             return Ok((lease, true));
         }
@@ -95,13 +108,25 @@ impl Http1 {
                 Ok((lease, false))
             }
             Ok(Err(e)) => Err(fault(UpstreamFault::Connect, true, e)),
-            Err(_) => Err(fault(UpstreamFault::Timeout, true, "connecting took too long")),
+            Err(_) => Err(fault(
+                UpstreamFault::Timeout,
+                true,
+                "connecting took too long",
+            )),
         }
     }
 
-    async fn send(&self, lease: &mut Lease, request: Request<RequestBody>) -> Result<Response<hyper::body::Incoming>, Sent> {
+    async fn send(
+        &self,
+        lease: &mut Lease,
+        request: Request<RequestBody>,
+    ) -> Result<Response<hyper::body::Incoming>, Sent> {
         let Some(sender) = &mut lease.sender else {
-            return Err(Sent::Failed(fault(UpstreamFault::Unavailable, true, "no connection")));
+            return Err(Sent::Failed(fault(
+                UpstreamFault::Unavailable,
+                true,
+                "no connection",
+            )));
         };
         match timeout(self.limits.first_byte, sender.try_send_request(request)).await {
             Ok(Ok(response)) => Ok(response),
@@ -109,7 +134,11 @@ impl Http1 {
                 Some(request) => Err(Sent::Nothing(Box::new(request))),
                 None => Err(Sent::Failed(classify(e.error()))),
             },
-            Err(_) => Err(Sent::Failed(fault(UpstreamFault::Timeout, false, "no response head in time"))),
+            Err(_) => Err(Sent::Failed(fault(
+                UpstreamFault::Timeout,
+                false,
+                "no response head in time",
+            ))),
         }
     }
 }
@@ -139,7 +168,11 @@ fn copy(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
 }
 
 fn fault(fault: UpstreamFault, retryable: bool, detail: impl std::fmt::Display) -> UpstreamError {
-    UpstreamError { fault, retryable, detail: detail.to_string() }
+    UpstreamError {
+        fault,
+        retryable,
+        detail: detail.to_string(),
+    }
 }
 
 /// What hyper's error says about the upstream.
@@ -163,7 +196,10 @@ fn classify(error: &hyper::Error) -> UpstreamError {
 
 #[async_trait]
 impl Upstream for Http1 {
-    async fn fetch(&self, mut request: Request<RequestBody>) -> Result<Response<BoxBody>, UpstreamError> {
+    async fn fetch(
+        &self,
+        mut request: Request<RequestBody>,
+    ) -> Result<Response<BoxBody>, UpstreamError> {
         self.set_host(&mut request);
         *request.version_mut() = Version::HTTP_11;
         let mut again = copy(&request);
@@ -190,10 +226,16 @@ impl Upstream for Http1 {
                 }
                 Err(Sent::Nothing(_)) => {
                     self.metrics.upstream_failures.fetch_add(1, Relaxed);
-                    return Err(fault(UpstreamFault::Reset, true, "the connection closed before the request"));
+                    return Err(fault(
+                        UpstreamFault::Reset,
+                        true,
+                        "the connection closed before the request",
+                    ));
                 }
                 Err(Sent::Failed(error)) => {
-                    let repeat = again.take().filter(|_| kept && error.fault == UpstreamFault::Reset);
+                    let repeat = again
+                        .take()
+                        .filter(|_| kept && error.fault == UpstreamFault::Reset);
                     let Some(repeat) = repeat else {
                         self.metrics.upstream_failures.fetch_add(1, Relaxed);
                         return Err(error);

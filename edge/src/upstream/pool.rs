@@ -38,20 +38,35 @@ pub(super) struct Lease {
 impl Pool {
     pub(super) fn new(max: usize, idle_max: usize, idle_timeout: Duration) -> Arc<Self> {
         let all = Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
-        Arc::new(Self { idle: Mutex::default(), idle_max, idle_timeout, all })
+        Arc::new(Self {
+            idle: Mutex::default(),
+            idle_max,
+            idle_timeout,
+            all,
+        })
     }
 
     /// A lease, with the unused connection that was used last unless `fresh` is asked for. None
     /// where none became free within `wait`.
     pub(super) async fn lease(self: &Arc<Self>, fresh: bool, wait: Duration) -> Option<Lease> {
-        let permit = tokio::time::timeout(wait, Arc::clone(&self.all).acquire_owned()).await.ok()?.ok()?;
+        let permit = tokio::time::timeout(wait, Arc::clone(&self.all).acquire_owned())
+            .await
+            .ok()?
+            .ok()?;
         let sender = if fresh { None } else { self.take_idle() };
-        Some(Lease { pool: Arc::clone(self), sender, _permit: permit })
+        Some(Lease {
+            pool: Arc::clone(self),
+            sender,
+            _permit: permit,
+        })
     }
 
     fn take_idle(&self) -> Option<SendRequest<RequestBody>> {
         let mut idle = self.idle.lock();
-        while idle.front().is_some_and(|old| old.since.elapsed() >= self.idle_timeout) {
+        while idle
+            .front()
+            .is_some_and(|old| old.since.elapsed() >= self.idle_timeout)
+        {
             idle.pop_front();
         }
         loop {
@@ -66,7 +81,9 @@ impl Pool {
 impl Lease {
     /// Gives the connection back for others, if it can take another request.
     pub(super) fn give_back(mut self) {
-        let Some(sender) = self.sender.take().filter(|sender| !sender.is_closed()) else { return };
+        let Some(sender) = self.sender.take().filter(|sender| !sender.is_closed()) else {
+            return;
+        };
         let pool = Arc::clone(&self.pool);
         if sender.is_ready() {
             return pool.put(sender);
@@ -89,7 +106,10 @@ impl Pool {
             idle.pop_front();
         }
         if self.idle_max > 0 {
-            idle.push_back(Idle { sender, since: Instant::now() });
+            idle.push_back(Idle {
+                sender,
+                since: Instant::now(),
+            });
         }
     }
 }

@@ -48,7 +48,12 @@ pub(crate) async fn edge(upstream: SocketAddr, adjust: impl FnOnce(&mut Config))
     let addrs = server.addrs();
     let cancel = CancellationToken::new();
     let task = tokio::spawn(server.run(cancel.clone()));
-    Edge { addrs, dir, cancel, task: Some(task) }
+    Edge {
+        addrs,
+        dir,
+        cancel,
+        task: Some(task),
+    }
 }
 
 impl Edge {
@@ -73,7 +78,9 @@ impl Edge {
     /// The certificate it made for itself.
     pub(crate) fn roots(&self) -> rustls::RootCertStore {
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(self.dir.path().join("dev-cert.pem")).unwrap()).unwrap();
+        roots
+            .add(CertificateDer::from_pem_file(self.dir.path().join("dev-cert.pem")).unwrap())
+            .unwrap();
         roots
     }
 
@@ -93,13 +100,18 @@ impl Edge {
     pub(crate) async fn tls(&self, protocol: &[u8]) -> tokio_rustls::client::TlsStream<TcpStream> {
         let connector = tokio_rustls::TlsConnector::from(Arc::new(self.client_tls(protocol)));
         let tcp = TcpStream::connect(self.https()).await.unwrap();
-        connector.connect(ServerName::try_from("localhost").unwrap(), tcp).await.unwrap()
+        connector
+            .connect(ServerName::try_from("localhost").unwrap(), tcp)
+            .await
+            .unwrap()
     }
 
     /// An HTTP/1.1 client over TLS.
     pub(crate) async fn h1(&self) -> Client {
         let (sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(self.tls(b"http/1.1").await)).await.unwrap();
+            hyper::client::conn::http1::handshake(TokioIo::new(self.tls(b"http/1.1").await))
+                .await
+                .unwrap();
         tokio::spawn(connection);
         Client::H1(sender)
     }
@@ -112,8 +124,9 @@ impl Edge {
     /// An HTTP/2 client over TLS.
     pub(crate) async fn h2(&self) -> Client {
         let io = TokioIo::new(self.tls(b"h2").await);
-        let (sender, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+            .await
+            .unwrap();
         tokio::spawn(connection);
         Client::H2(sender)
     }
@@ -121,8 +134,9 @@ impl Edge {
     /// An HTTP/2 client in the clear, by prior knowledge.
     pub(crate) async fn h2c(&self) -> Client {
         let io = TokioIo::new(TcpStream::connect(self.http()).await.unwrap());
-        let (sender, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+            .await
+            .unwrap();
         tokio::spawn(connection);
         Client::H2(sender)
     }
@@ -133,12 +147,18 @@ impl Edge {
         let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
         let mut endpoint = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(crypto)));
-        endpoint.connect(self.https(), "localhost").unwrap().await.unwrap()
+        endpoint
+            .connect(self.https(), "localhost")
+            .unwrap()
+            .await
+            .unwrap()
     }
 
     /// An HTTP/3 client: the `h3` crate, which shares no code with ours.
     pub(crate) async fn h3(&self) -> Client {
-        let (mut driver, sender) = h3::client::new(h3_quinn::Connection::new(self.quic().await)).await.unwrap();
+        let (mut driver, sender) = h3::client::new(h3_quinn::Connection::new(self.quic().await))
+            .await
+            .unwrap();
         tokio::spawn(async move { driver.wait_idle().await });
         Client::H3(sender)
     }
@@ -147,8 +167,13 @@ impl Edge {
     pub(crate) async fn metric(&self, line: &str) -> u64 {
         let mut admin = plain(self.addrs.admin.unwrap()).await;
         let text = admin.get("/metrics", &[]).await.text();
-        let value = text.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(' '));
-        value.unwrap_or_else(|| panic!("{line} missing in\n{text}")).parse().unwrap()
+        let value = text
+            .lines()
+            .find_map(|l| l.strip_prefix(line)?.strip_prefix(' '));
+        value
+            .unwrap_or_else(|| panic!("{line} missing in\n{text}"))
+            .parse()
+            .unwrap()
     }
 
     /// A path below the edge's directory.
@@ -219,30 +244,51 @@ impl Client {
         let response: Response<Incoming> = match self {
             Self::H1(sender) => {
                 sender.ready().await.map_err(|e| text(&e))?;
-                sender.send_request(request.body(Full::new(body)).unwrap()).await.map_err(|e| text(&e))?
+                sender
+                    .send_request(request.body(Full::new(body)).unwrap())
+                    .await
+                    .map_err(|e| text(&e))?
             }
             Self::H2(sender) => {
                 sender.ready().await.map_err(|e| text(&e))?;
-                sender.send_request(request.body(Full::new(body)).unwrap()).await.map_err(|e| text(&e))?
+                sender
+                    .send_request(request.body(Full::new(body)).unwrap())
+                    .await
+                    .map_err(|e| text(&e))?
             }
             Self::H3(sender) => {
-                let mut stream = sender.send_request(request.body(()).unwrap()).await.map_err(|e| text(&e))?;
+                let mut stream = sender
+                    .send_request(request.body(()).unwrap())
+                    .await
+                    .map_err(|e| text(&e))?;
                 if !body.is_empty() {
                     stream.send_data(body).await.map_err(|e| text(&e))?;
                 }
                 stream.finish().await.map_err(|e| text(&e))?;
-                let (parts, ()) = stream.recv_response().await.map_err(|e| text(&e))?.into_parts();
+                let (parts, ()) = stream
+                    .recv_response()
+                    .await
+                    .map_err(|e| text(&e))?
+                    .into_parts();
                 let mut body = Vec::new();
                 while let Some(mut data) = stream.recv_data().await.map_err(|e| text(&e))? {
                     use bytes::Buf;
                     body.extend_from_slice(&data.copy_to_bytes(data.remaining()));
                 }
-                return Ok(Got { status: parts.status, headers: parts.headers, body: body.into() });
+                return Ok(Got {
+                    status: parts.status,
+                    headers: parts.headers,
+                    body: body.into(),
+                });
             }
         };
         let (parts, body) = response.into_parts();
         let body = body.collect().await.map_err(|e| text(&e))?.to_bytes();
-        Ok(Got { status: parts.status, headers: parts.headers, body })
+        Ok(Got {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        })
     }
 }
 
@@ -284,18 +330,26 @@ where
 }
 
 /// An answer with a body in memory.
-pub(crate) fn answer(status: u16, fields: &[(&'static str, &str)], body: impl Into<Bytes>) -> Answer {
+pub(crate) fn answer(
+    status: u16,
+    fields: &[(&'static str, &str)],
+    body: impl Into<Bytes>,
+) -> Answer {
     let mut response = Response::new(Full::new(body.into()).map_err(|e| match e {}).boxed());
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     for (name, value) in fields {
-        response.headers_mut().append(*name, HeaderValue::from_str(value).unwrap());
+        response
+            .headers_mut()
+            .append(*name, HeaderValue::from_str(value).unwrap());
     }
     response
 }
 
 /// Bytes that differ at every offset one could confuse.
 pub(crate) fn pattern(length: usize) -> Bytes {
-    (0..length).map(|i| (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()[0]).collect()
+    (0..length)
+        .map(|i| (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()[0])
+        .collect()
 }
 
 /// An origin of one immutable object at every path, with ranges.
@@ -303,19 +357,32 @@ pub(crate) async fn object_origin(object: Bytes) -> Origin {
     origin(move |request| {
         let object = object.clone();
         async move {
-            let base = [("etag", "\"v1\""), ("cache-control", "public, max-age=3600"), ("accept-ranges", "bytes")];
+            let base = [
+                ("etag", "\"v1\""),
+                ("cache-control", "public, max-age=3600"),
+                ("accept-ranges", "bytes"),
+            ];
             let total = object.len();
-            let range = request.headers().get(header::RANGE).and_then(|r| r.to_str().ok()?.strip_prefix("bytes="));
+            let range = request
+                .headers()
+                .get(header::RANGE)
+                .and_then(|r| r.to_str().ok()?.strip_prefix("bytes="));
             let Some((start, end)) = range.and_then(|r| r.split_once('-')) else {
                 return answer(200, &base, object);
             };
-            let end = end.parse::<usize>().map_or(total, |end| (end + 1).min(total));
+            let end = end
+                .parse::<usize>()
+                .map_or(total, |end| (end + 1).min(total));
             let start = start.parse::<usize>().unwrap_or(0);
             if start >= end {
                 return answer(416, &[("content-range", &format!("bytes */{total}"))], "");
             }
             let range = format!("bytes {start}-{}/{total}", end - 1);
-            answer(206, &[&base[..], &[("content-range", &range)]].concat(), object.slice(start..end))
+            answer(
+                206,
+                &[&base[..], &[("content-range", &range)]].concat(),
+                object.slice(start..end),
+            )
         }
     })
     .await

@@ -29,7 +29,9 @@ fn tight() -> Limits {
 async fn closed(tcp: &mut TcpStream) -> (Duration, Vec<u8>) {
     let since = Instant::now();
     let mut got = Vec::new();
-    let _ = timeout(Duration::from_secs(10), tcp.read_to_end(&mut got)).await.expect("the server never closed");
+    let _ = timeout(Duration::from_secs(10), tcp.read_to_end(&mut got))
+        .await
+        .expect("the server never closed");
     (since.elapsed(), got)
 }
 
@@ -43,7 +45,9 @@ async fn slow_heads_and_handshakes_are_cut_off() {
     };
 
     let mut tcp = TcpStream::connect(edge.http()).await.unwrap();
-    tcp.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n").await.unwrap();
+    tcp.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n")
+        .await
+        .unwrap();
     expect(closed(&mut tcp).await.0, 250, "head");
 
     // Dribbling doesn't help.
@@ -65,7 +69,9 @@ async fn slow_heads_and_handshakes_are_cut_off() {
 
     // After a request, silence is idleness, and may last longer.
     let mut tcp = TcpStream::connect(edge.http()).await.unwrap();
-    tcp.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    tcp.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
     expect(closed(&mut tcp).await.0, 850, "idle");
 
     let mut tcp = TcpStream::connect(edge.https()).await.unwrap();
@@ -82,7 +88,9 @@ async fn a_reader_that_takes_nothing_is_cut_off() {
     let origin = object_origin(pattern(32 << 20)).await;
     let edge = edge(origin.address, |config| config.limits = tight()).await;
     let mut tcp = TcpStream::connect(edge.http()).await.unwrap();
-    tcp.write_all(b"GET /big HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    tcp.write_all(b"GET /big HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
     let line = "segue_edge_cut_total{protocol=\"h1\",reason=\"stall\"}";
     timeout(Duration::from_secs(10), async {
         while edge.metric(line).await == 0 {
@@ -114,13 +122,27 @@ async fn large_heads_are_refused() {
             // Stacks may refuse to send what our settings forbid.
             Err(_) => true,
         };
-        assert!(refused(client().await.send("GET", "/", &[("x", &long)], "").await), "{name} long");
-        assert!(refused(client().await.send("GET", "/", &many, "").await), "{name} many");
+        assert!(
+            refused(client().await.send("GET", "/", &[("x", &long)], "").await),
+            "{name} long"
+        );
+        assert!(
+            refused(client().await.send("GET", "/", &many, "").await),
+            "{name} many"
+        );
         let target = format!("/{}", "p".repeat(9_000));
-        let status = client().await.send("GET", &target, &[], "").await.map(|got| got.status);
+        let status = client()
+            .await
+            .send("GET", &target, &[], "")
+            .await
+            .map(|got| got.status);
         assert_eq!(status, Ok(StatusCode::URI_TOO_LONG), "{name} target");
         // The edge is unharmed.
-        assert_eq!(client().await.get("/", &[]).await.status, StatusCode::OK, "{name}");
+        assert_eq!(
+            client().await.get("/", &[]).await.status,
+            StatusCode::OK,
+            "{name}"
+        );
     }
 }
 
@@ -138,7 +160,10 @@ async fn one_client_gets_so_many_connections() {
     assert!(closed(&mut fifth).await.0 < Duration::from_millis(250));
     drop(open);
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(edge.plain().await.get("/", &[]).await.status, StatusCode::OK);
+    assert_eq!(
+        edge.plain().await.get("/", &[]).await.status,
+        StatusCode::OK
+    );
 }
 
 #[tokio::test]
