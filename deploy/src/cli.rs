@@ -32,7 +32,13 @@ pub(crate) struct Cli {
     log_level: Option<String>,
 
     /// How to write log lines.
-    #[arg(long, global = true, env = "SEGUE_LOG_FORMAT", value_enum, default_value = "text")]
+    #[arg(
+        long,
+        global = true,
+        env = "SEGUE_LOG_FORMAT",
+        value_enum,
+        default_value = "text"
+    )]
     log_format: logging::Format,
 
     #[command(subcommand)]

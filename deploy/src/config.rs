@@ -74,7 +74,12 @@ mod tests {
         )
         .unwrap();
         assert_eq!(file.edge.unwrap().memory, 64 << 20);
-        let fault = toml::from_str::<File>("[edge]\nmemroy = '64MiB'\n").unwrap_err().to_string();
-        assert!(fault.contains("memroy") && fault.contains("line 2"), "{fault}");
+        let fault = toml::from_str::<File>("[edge]\nmemroy = '64MiB'\n")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            fault.contains("memroy") && fault.contains("line 2"),
+            "{fault}"
+        );
     }
 }

@@ -32,7 +32,12 @@ pub(crate) struct Args {
     admin: Option<SocketAddr>,
 
     /// Bearer token for purges; required where --admin is not a loopback address.
-    #[arg(long, env = "SEGUE_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "SEGUE_ADMIN_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true
+    )]
     admin_token: Option<String>,
 
     /// Certificate chain in PEM [default: a development certificate, made on first start].

@@ -205,7 +205,10 @@ fn print_summary(outcome: &Outcome, data: &DataDir) -> anyhow::Result<()> {
     println!("\nPlayer:  {base}/");
     println!("Any other player, with a token for 24 hours (track ids as above):");
     println!("  HLS   {base}/~{token}/v1/tracks/{}/index.m3u8", track.id);
-    println!("  DASH  {base}/~{token}/v1/tracks/{}/manifest.mpd", track.id);
+    println!(
+        "  DASH  {base}/~{token}/v1/tracks/{}/manifest.mpd",
+        track.id
+    );
     if running.is_none() {
         println!("Nothing is running on this data directory yet: start it with `segue up`.");
     }

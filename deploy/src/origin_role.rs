@@ -25,11 +25,21 @@ pub(crate) struct Args {
     storage: Option<String>,
 
     /// Where to listen. Origins trust their edges: bind to a private address.
-    #[arg(long, env = "SEGUE_HTTP", value_name = "ADDR", default_value = "127.0.0.1:8000")]
+    #[arg(
+        long,
+        env = "SEGUE_HTTP",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:8000"
+    )]
     http: SocketAddr,
 
     /// Services to run, comma-separated [default: all].
-    #[arg(long, env = "SEGUE_SERVICES", value_name = "NAMES", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "SEGUE_SERVICES",
+        value_name = "NAMES",
+        value_delimiter = ','
+    )]
     services: Vec<origin::Service>,
 
     /// Give listening tokens only to whom the operator mints them for, not to every visitor.
@@ -65,7 +75,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let http = format!("http://{}", listener.local_addr()?);
     tracing::info!(%http, "origin is ready");
     if let Some(file) = &args.ready_file {
-        write_whole(file, &serde_json::to_vec(&serde_json::json!({ "http": http }))?)?;
+        write_whole(
+            file,
+            &serde_json::to_vec(&serde_json::json!({ "http": http }))?,
+        )?;
     }
     Ok(origin.serve(listener, cancel).await?)
 }

@@ -39,7 +39,12 @@ pub(crate) struct Args {
     admin: Option<String>,
 
     /// The admin listener's token, where it has one.
-    #[arg(long, env = "SEGUE_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "SEGUE_ADMIN_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true
+    )]
     token: Option<String>,
 
     /// The stack's data directory [default: ~/.local/share/segue].
@@ -69,7 +74,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let what = match (&args.url, &args.prefix, &args.key) {
         (Some(url), _, _) => serde_json::json!({ "url": url, "soft": args.soft }),
         (_, Some(prefix), _) => serde_json::json!({ "prefix": prefix, "soft": args.soft }),
-        (_, _, key) => serde_json::json!({ "key": key, "soft": args.soft }),
+        (_, _, key) => serde_json::json!({ "surrogate-key": key, "soft": args.soft }),
     };
     let (status, body) = http_call(
         "POST",

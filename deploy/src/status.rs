@@ -43,11 +43,22 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let ready = status == 200;
     println!(
         "ready    {}",
-        if ready { "yes".to_owned() } else { format!("no ({status}): {}", body.trim()) }
+        if ready {
+            "yes".to_owned()
+        } else {
+            format!("no ({status}): {}", body.trim())
+        }
     );
     let (_, metrics) = http_call("GET", &admin, "/metrics", None, None).await?;
-    for line in metrics.lines().filter(|l| !l.starts_with('#') && !l.contains("_bucket")) {
+    for line in metrics
+        .lines()
+        .filter(|l| !l.starts_with('#') && !l.contains("_bucket"))
+    {
         println!("  {line}");
     }
-    Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if ready {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

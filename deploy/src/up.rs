@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     data::{DataDir, RecordGuard, Running, write_whole},
-    ingest, progress::Progress,
+    ingest,
+    progress::Progress,
     shutdown,
 };
 
@@ -32,15 +33,30 @@ pub(crate) struct Args {
     storage: Option<String>,
 
     /// Plaintext HTTP/1.1 and HTTP/2 (prior knowledge).
-    #[arg(long, env = "SEGUE_HTTP", value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    #[arg(
+        long,
+        env = "SEGUE_HTTP",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:8080"
+    )]
     http: SocketAddr,
 
     /// TLS: HTTP/1.1 and HTTP/2 over TCP, HTTP/3 over UDP.
-    #[arg(long, env = "SEGUE_HTTPS", value_name = "ADDR", default_value = "127.0.0.1:8443")]
+    #[arg(
+        long,
+        env = "SEGUE_HTTPS",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:8443"
+    )]
     https: SocketAddr,
 
     /// Health, metrics and purge.
-    #[arg(long, env = "SEGUE_ADMIN", value_name = "ADDR", default_value = "127.0.0.1:9090")]
+    #[arg(
+        long,
+        env = "SEGUE_ADMIN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:9090"
+    )]
     admin: SocketAddr,
 
     /// Certificate chain in PEM [default: a development certificate, made on first start].
@@ -228,7 +244,9 @@ fn banner(running: &Running, data: &DataDir) {
 
 /// How this very binary is called from where the user stands.
 fn ingest_command(data: &DataDir) -> String {
-    let program = std::env::args().next().unwrap_or_else(|| "segue".to_owned());
+    let program = std::env::args()
+        .next()
+        .unwrap_or_else(|| "segue".to_owned());
     let default = DataDir::open(None).ok();
     let flag = match default {
         Some(default) if default.path() == data.path() => String::new(),

@@ -32,7 +32,7 @@ pub(crate) struct Asked {
     /// By which protocol it came.
     protocol: Protocol,
     /// This node's name in `Via`.
-    name: Arc<str>,
+    pub(crate) name: Arc<str>,
     /// Its caching directives.
     pub(crate) cc: directives::Request,
     /// Its range, of a GET.
@@ -86,6 +86,7 @@ impl Asked {
     pub(crate) fn unconditional(&self) -> http::Request<RequestBody> {
         let mut request = self.request(Method::GET, RequestBody::Empty);
         fields::strip_conditions(request.headers_mut());
+        fields::strip_overrides(request.headers_mut());
         // A body, if a GET had one, isn't passed on where the answer is stored.
         request.headers_mut().remove(header::CONTENT_LENGTH);
         request

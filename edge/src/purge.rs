@@ -8,7 +8,7 @@
 use std::{
     collections::HashMap,
     fs::{File, OpenOptions},
-    io::{Read as _, Write as _},
+    io::Write as _,
     path::Path,
     sync::{
         Arc,
@@ -83,26 +83,11 @@ impl Purges {
                 };
                 std::fs::create_dir_all(directory).map_err(failed)?;
                 let path = directory.join("purges.log");
-                let mut log = OpenOptions::new()
-                    .read(true)
-                    .append(true)
-                    .create(true)
-                    .open(path)
-                    .map_err(failed)?;
-                let mut text = Vec::new();
-                log.read_to_end(&mut text).map_err(failed)?;
-                for (sequence, purge, mode) in text.split(|b| *b == b'\n').filter_map(parse_line) {
-                    last = last.max(sequence);
-                    targets.note(&purge, mode, sequence);
-                }
-                // A line cut short by a crash must not swallow the next one.
-                if text.last().is_some_and(|b| *b != b'\n') {
-                    log.write_all(b"\n").map_err(failed)?;
-                }
-                File::open(directory)
-                    .and_then(|d| d.sync_all())
-                    .map_err(failed)?;
-                Some(Arc::new(Mutex::new(log)))
+                let text = read_if_there(&path).map_err(failed)?;
+                last = targets.read(&text, now);
+                Some(Arc::new(Mutex::new(
+                    rewrite(directory, &path, &targets).map_err(failed)?,
+                )))
             }
         };
         // By the clock, so that a number used by a purge that never became durable isn't reused.
@@ -167,7 +152,66 @@ impl Purges {
     }
 }
 
+/// A file's content; nothing where there is none.
+fn read_if_there(path: &Path) -> std::io::Result<Vec<u8>> {
+    match std::fs::read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read,
+    }
+}
+
+/// Replaces the log by one that says the same without repetition, durably. Open for appending.
+fn rewrite(directory: &Path, path: &Path, targets: &Targets) -> std::io::Result<File> {
+    let new = directory.join("purges.new");
+    let mut log = File::create(&new)?;
+    log.write_all(targets.lines().as_bytes())?;
+    log.sync_all()?;
+    std::fs::rename(&new, path)?;
+    File::open(directory)?.sync_all()?;
+    OpenOptions::new().append(true).open(path)
+}
+
 impl Targets {
+    /// Takes a log in and returns its last number. A damaged line may have been any purge: all that
+    /// was stored until now goes with it. A torn last line was never acknowledged.
+    fn read(&mut self, log: &[u8], now: UnixMs) -> u64 {
+        let mut last = 0;
+        let whole = log
+            .iter()
+            .rposition(|b| *b == b'\n')
+            .map_or(0, |end| end + 1);
+        for line in log[..whole]
+            .split(|b| *b == b'\n')
+            .filter(|line| !line.is_empty())
+        {
+            let (sequence, purge, mode) =
+                parse_line(line).unwrap_or((now.0 * 1000, Purge::All, PurgeMode::Hard));
+            last = last.max(sequence);
+            self.note(&purge, mode, sequence);
+        }
+        last
+    }
+
+    /// The log that says the same.
+    fn lines(&self) -> String {
+        let mut log = String::new();
+        for (mode, sequences) in [(PurgeMode::Hard, &self.hard), (PurgeMode::Soft, &self.soft)] {
+            if sequences.all > 0 {
+                log.push_str(&line(sequences.all, &Purge::All, mode));
+            }
+            for (targets, purge) in [
+                (&sequences.urls, Purge::Url as fn(String) -> Purge),
+                (&sequences.prefixes, Purge::Prefix),
+                (&sequences.keys, Purge::SurrogateKey),
+            ] {
+                for (target, sequence) in targets.iter().filter(|(_, n)| **n > sequences.all) {
+                    log.push_str(&line(*sequence, &purge(target.clone()), mode));
+                }
+            }
+        }
+        log
+    }
+
     fn note(&mut self, purge: &Purge, mode: PurgeMode, sequence: u64) {
         let sequences = match mode {
             PurgeMode::Hard => &mut self.hard,
@@ -329,8 +373,33 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_damaged_line_purges_everything_and_a_torn_one_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || Purges::open(Some(directory.path()), UnixMs::now()).unwrap();
+        let purges = open();
+        let before = purges.sequence();
+        purges
+            .purge(Purge::Url("/x".into()), PurgeMode::Hard)
+            .await
+            .unwrap();
+        purges
+            .purge(Purge::Url("/y".into()), PurgeMode::Hard)
+            .await
+            .unwrap();
+        let log = directory.path().join("purges.log");
+        let mut text = std::fs::read(&log).unwrap();
+        text.truncate(text.len() - 2);
+        std::fs::write(&log, &text).unwrap();
+        assert_eq!(judge(&open(), "/x", "k", before), Verdict::Hard);
+        assert_eq!(judge(&open(), "/z", "k", before), Verdict::Keep);
+        text[20] ^= 1;
+        std::fs::write(&log, &text).unwrap();
+        assert_eq!(judge(&open(), "/z", "k", before), Verdict::Hard);
+    }
+
     #[test]
-    fn a_damaged_line_is_no_purge() {
+    fn a_damaged_line_is_not_parsed() {
         let whole = line(7, &Purge::Url("/x".into()), PurgeMode::Hard);
         assert!(parse_line(whole.trim_end().as_bytes()).is_some());
         for cut in 0..whole.len() - 1 {

@@ -1,6 +1,6 @@
 //! The path of one request through the cache node, top to bottom.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode, header::WWW_AUTHENTICATE, uri::PathAndQuery,
@@ -99,6 +99,8 @@ enum Found {
     Reuse(Arc<Stored>),
     /// Answer with this, and ask the upstream meanwhile.
     ReuseAndAsk(Arc<Stored>, Base),
+    /// Answer with this though stale: the upstream has just failed.
+    StandIn(Arc<Stored>),
     /// Ask the upstream first.
     Ask(Forward, Base),
     /// Ask the upstream, apart from others.
@@ -141,6 +143,7 @@ impl Edge {
                     self.store.begin(asked, base);
                     self.reuse(asked, &stored, Outcome::Stale, now).await
                 }
+                Found::StandIn(stored) => self.reuse(asked, &stored, Outcome::Stale, now).await,
                 Found::Ask(forward, _) if asked.cc.only_if_cached => {
                     return self.error(StatusCode::GATEWAY_TIMEOUT, "only-if-cached", forward);
                 }
@@ -187,6 +190,11 @@ impl Edge {
             {
                 Reuse::Fresh | Reuse::Stale => Found::Reuse(stored.clone()),
                 Reuse::StaleWhileRevalidate => Found::ReuseAndAsk(stored.clone(), base()),
+                Reuse::Validate
+                    if record.failing_until > now && self.may_stand_in(asked, stored, now) =>
+                {
+                    Found::StandIn(stored.clone())
+                }
                 Reuse::Validate
                     if stored.freshness.left_ms(now) > 0 && verdict == Verdict::Keep =>
                 {
@@ -324,22 +332,31 @@ impl Edge {
     /// Answers with what is stored though stale, if that is allowed, since the upstream failed.
     async fn stand_in(&self, asked: &Arc<Asked>, base: &Base) -> Option<Response> {
         let (stored, now) = (base.stored.as_ref()?, UnixMs::now());
-        if reuse::stands_in(&stored.freshness, &asked.cc, self.stale_if_error_s, now) {
+        if self.may_stand_in(asked, stored, now) {
             self.reuse(asked, stored, Outcome::Stale, now).await
         } else {
             None
         }
     }
 
+    fn may_stand_in(&self, asked: &Asked, stored: &Stored, now: UnixMs) -> bool {
+        !asked.cc.no_cache
+            && reuse::stands_in(&stored.freshness, &asked.cc, self.stale_if_error_s, now)
+    }
+
     /// Passes a request through, looking at nothing and storing nothing.
     async fn pass(&self, asked: &Asked, body: RequestBody, forward: Forward) -> Response {
-        match self.store.upstream.fetch(asked.as_is(body)).await {
+        let begun = Instant::now();
+        let mut response = match self.store.upstream.fetch(asked.as_is(body)).await {
             Ok(mut response) => {
                 fields::strip_hop_by_hop(response.headers_mut());
+                fields::add_via(response.headers_mut(), "1.1", &self.name);
                 self.relay(asked, response, forward)
             }
             Err(error) => self.failed(&error, forward),
-        }
+        };
+        response.facts.upstream_wait = Some(begun.elapsed());
+        response
     }
 
     /// Passes an unsafe request through and forgets what it has changed.

@@ -131,16 +131,18 @@ impl Listener<'_> {
             .filter(|s| !s.is_empty())
             .ok_or(Failure::Content)?;
         self.tally.listening.tracks += 1;
-        if self.clock.is_none() {
+        let (first, rest) = segments.split_at(segments.partition_point(|s| s.end <= item.start));
+        if self.clock.is_some() {
+            self.buffer(first);
+        } else {
             self.tally.listening.startup.record(wanted.elapsed());
+            let buffered = first.iter().map(|s| s.seconds).sum();
             self.clock = Some(Clock {
                 at: Instant::now(),
                 position: 0.0,
-                buffered: 0.0,
+                buffered,
             });
         }
-        let (first, rest) = segments.split_at(segments.partition_point(|s| s.end <= item.start));
-        self.buffer(first);
         let skip_after = skip_at.map(|share| (segments.len() as f64 * share) as usize);
         for (index, segment) in rest.iter().enumerate() {
             if !self.wait_for_room().await {

@@ -31,9 +31,9 @@ pub(super) async fn fill_slices(
     fill: Arc<Fill>,
 ) {
     let job = Job::start(store, stored, fill);
-    let result = match job.from_disk().await {
+    let result = match job.load().await {
         true => Ok(()),
-        false => job.from_upstream(&asked).await,
+        false => job.fetch(&asked).await,
     };
     if matches!(result, Err(Failure::Changed)) {
         job.store.void(&asked, &job.stored);
@@ -87,7 +87,7 @@ impl Job {
     }
 
     /// Tries the disk; true where it had the slice.
-    async fn from_disk(&self) -> bool {
+    async fn load(&self) -> bool {
         let (n, end) = self.fill.slices;
         let key = self.stored.id.slice(n);
         let Some(disk) = self
@@ -115,7 +115,7 @@ impl Job {
     }
 
     /// Asks the upstream for exactly these slices of exactly this revision.
-    async fn from_upstream(&self, asked: &Asked) -> Result<(), Failure> {
+    async fn fetch(&self, asked: &Asked) -> Result<(), Failure> {
         let broken = |what: &str| Failure::Broken(BodyError::Upstream(what.into()));
         let (Some(size), Some(etag)) = (
             self.stored.size(),

@@ -32,6 +32,9 @@ use crate::{
 /// How long requests for an object whose answers can't be shared don't wait for each other.
 const PASS_MS: u64 = 10_000;
 
+/// How long an upstream that failed isn't asked again for what something stored can stand in for.
+const FAILING_MS: u64 = 1_000;
+
 /// One question to the upstream, shared.
 #[derive(Debug)]
 pub(crate) struct Opening {
@@ -265,11 +268,13 @@ impl Task {
         }
         match result {
             Err(error) => {
+                self.note_failure();
                 self.opening.decide(Shared::Failed(error.clone()));
                 Lead::Failed(error)
             }
             Ok(mut response) => {
                 fields::strip_hop_by_hop(response.headers_mut());
+                fields::add_via(response.headers_mut(), "1.1", &self.asked.name);
                 self.take(
                     response,
                     Arrival {
@@ -292,9 +297,9 @@ impl Task {
             return self.confirm(stored, response.headers(), &arrival);
         }
         let stored = match status {
-            _ if self.opening.overtaken.load(Ordering::Acquire) => Err(response),
+            _ if self.opening.overtaken.load(Ordering::Acquire) => Err(response.into()),
             // What is stored may have to stand in for it.
-            _ if status.is_server_error() && self.base.stored.is_some() => Err(response),
+            _ if status.is_server_error() && self.base.stored.is_some() => Err(response.into()),
             StatusCode::PARTIAL_CONTENT => self.store_part(response, arrival),
             _ => self.store_whole(response, arrival),
         };
@@ -303,7 +308,7 @@ impl Task {
                 self.opening.decide(Shared::Stored(answer.clone()));
                 Lead::Stored(answer)
             }
-            Err(response) => self.pass(response),
+            Err(response) => self.pass(*response),
         }
     }
 
@@ -337,12 +342,12 @@ impl Task {
         &self,
         response: http::Response<BoxBody>,
         arrival: Arrival,
-    ) -> Result<Answer, http::Response<BoxBody>> {
+    ) -> Result<Answer, Box<http::Response<BoxBody>>> {
         let status = response.status();
         let freshness = Freshness::of(response.headers(), arrival.requested, arrival.received);
         if let Err(why) = storable::check(&arrival.sent, status, response.headers(), &freshness) {
             tracing::trace!(why = why.as_str(), "not stored");
-            return Err(response);
+            return Err(response.into());
         }
         let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT);
         let size = if bodiless {
@@ -372,15 +377,15 @@ impl Task {
         &self,
         response: http::Response<BoxBody>,
         arrival: Arrival,
-    ) -> Result<Answer, http::Response<BoxBody>> {
+    ) -> Result<Answer, Box<http::Response<BoxBody>>> {
         let headers = response.headers();
         let part = self.asked.range.and(range::content_range(headers));
         let (Some((got, Some(size))), Some(_)) = (part, precondition::strong_etag(headers)) else {
-            return Err(response);
+            return Err(response.into());
         };
         let freshness = Freshness::of(headers, arrival.requested, arrival.received);
         if storable::check(&arrival.sent, StatusCode::OK, headers, &freshness).is_err() {
-            return Err(response);
+            return Err(response.into());
         }
         let (mut head, body) = response.into_parts();
         head.headers.remove(http::header::CONTENT_RANGE);
@@ -443,9 +448,24 @@ impl Task {
         }
     }
 
+    /// Spares an upstream that failed, where something stored may stand in.
+    fn note_failure(&self) {
+        if self.base.stored.is_some() {
+            let failing_until = UnixMs(UnixMs::now().0 + FAILING_MS);
+            self.store
+                .update(&self.asked, self.base.record.as_ref(), |record| Record {
+                    failing_until,
+                    ..record.clone()
+                });
+        }
+    }
+
     /// A response that can't be stored: the first asker's alone.
     fn pass(&self, response: http::Response<BoxBody>) -> Lead {
         let error = response.status().is_server_error();
+        if error {
+            self.note_failure();
+        }
         // Others are waiting, so others will come: let them ask side by side for a while.
         if Arc::strong_count(&self.opening) > 3 && !error {
             let pass_until = UnixMs(UnixMs::now().0 + PASS_MS);

@@ -31,6 +31,9 @@ pub(crate) struct Record {
     pub(crate) variants: Vec<Arc<Stored>>,
     /// Until when requests don't wait for each other, since answers can't be shared.
     pub(crate) pass_until: UnixMs,
+    /// Until when the upstream isn't asked again, since it has just failed: what may stand in
+    /// does.
+    pub(crate) failing_until: UnixMs,
 }
 
 /// One stored response.
@@ -182,6 +185,7 @@ impl Record {
         Self {
             variants,
             pass_until: UnixMs::default(),
+            failing_until: UnixMs::default(),
             ..self.clone()
         }
     }
@@ -265,7 +269,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Record> {
         authority,
         target,
         variants,
-        pass_until: UnixMs::default(),
+        ..Record::default()
     })
 }
 

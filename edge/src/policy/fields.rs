@@ -60,6 +60,26 @@ pub(crate) fn add_via(headers: &mut HeaderMap, version: &str, pseudonym: &str) {
     }
 }
 
+/// Fields by which some frameworks let a request claim another URI or method. They aren't in the
+/// cache key, so that what is stored must not depend on them.
+static OVERRIDES: [HeaderName; 8] = [
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-rewrite-url"),
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-method-override"),
+    HeaderName::from_static("x-host"),
+    HeaderName::from_static("x-forwarded-server"),
+    HeaderName::from_static("x-forwarded-scheme"),
+];
+
+/// Removes what would let a client poison what is stored.
+pub(crate) fn strip_overrides(headers: &mut HeaderMap) {
+    for name in &OVERRIDES {
+        headers.remove(name);
+    }
+}
+
 /// Removes what makes a request conditional or partial, so that the answer can be stored.
 pub(crate) fn strip_conditions(headers: &mut HeaderMap) {
     for name in [

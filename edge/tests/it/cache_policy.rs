@@ -145,6 +145,10 @@ async fn a_dead_origin_does_not_stop_what_is_cached() {
         (got.bytes().as_ref(), got.facts.outcome.as_str()),
         (&b"x"[..], "stale")
     );
+    // For a moment it isn't even asked again.
+    let asked = origin.asked();
+    assert_eq!(get(&edge, "/a", &[]).await.bytes().as_ref(), b"x");
+    assert_eq!(origin.asked(), asked);
     assert_eq!(get(&edge, "/strict", &[]).await.status, 502);
     assert_eq!(get(&edge, "/unknown", &[]).await.status, 502);
 }

@@ -79,11 +79,13 @@ impl Symphonia {
             rate: params.sample_rate.unwrap_or(0),
             layout,
         };
-        let depth = lossless.then(|| params.bits_per_sample).flatten();
+        let stated = params.bits_per_sample.filter(|bits| *bits > 0);
+        let cookie = || alac_depth(params.extra_data.as_deref()?);
+        let depth = if name == "alac" { cookie().or(stated) } else { stated };
         Ok(Symphonia {
             decoder,
             shape,
-            depth,
+            depth: depth.filter(|_| lossless),
             lossless,
         })
     }
@@ -149,6 +151,16 @@ impl Decode for Symphonia {
 fn is_lossless(name: &str) -> bool {
     let companded = matches!(name, "pcm_alaw" | "pcm_mulaw");
     matches!(name, "flac" | "alac") || (name.starts_with("pcm_") && !companded)
+}
+
+/// Bit depth of an ALAC configuration, which old files wrap in `frma` and `alac` boxes.
+fn alac_depth(mut cookie: &[u8]) -> Option<u32> {
+    for wrapper in [b"frma", b"alac"] {
+        if cookie.get(4..8) == Some(wrapper) {
+            cookie = cookie.get(12..)?;
+        }
+    }
+    cookie.get(5).map(|depth| u32::from(*depth)).filter(|depth| *depth > 0)
 }
 
 /// The error for a decoder that can't be made.

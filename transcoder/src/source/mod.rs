@@ -8,6 +8,7 @@ mod chunk;
 mod codec;
 mod demux;
 mod error;
+mod flac_end;
 mod frames;
 mod layout;
 mod mp4;

@@ -41,6 +41,8 @@ pub(super) struct Ogg {
     /// Codec header packets still to be passed over.
     headers: usize,
     partial: Vec<u8>,
+    /// Sound from packets that share a page with the headers.
+    early: Chunk,
     sequence: Option<u32>,
     /// Frames decoded so far.
     decoded: u64,
@@ -106,6 +108,7 @@ impl Ogg {
             codec: Box::new(Nothing),
             headers: 0,
             partial: Vec::new(),
+            early: Chunk::default(),
             sequence: None,
             decoded: 0,
             base: None,
@@ -144,18 +147,22 @@ impl Ogg {
                 Err(_) => return Err(Error::CutOff { found_s: 0.0 }),
             }
         }
-        // Sound starts on a fresh page (Vorbis I section A.2).
-        if packets.len() != 2 || !packets[1].starts_with(b"\x05vorbis") {
+        if !packets[1].starts_with(b"\x05vorbis") {
             return Err(Error::damaged("its Vorbis headers are not in place"));
         }
         headers.extend_from_slice(&packets[1]);
         let mut params = AudioCodecParameters::new();
-        params
-            .for_codec(CODEC_ID_VORBIS)
-            .with_extra_data(headers.into_boxed_slice());
+        params.for_codec(CODEC_ID_VORBIS).with_extra_data(headers.into_boxed_slice());
         let mut vorbis = Symphonia::new(&params)?;
         if let Some((rate, channels)) = vorbis_shape(params.extra_data.as_deref()) {
             vorbis.set_shape(rate, channels);
+        }
+        // Sound should start on a fresh page (Vorbis I section A.2), but some encoders put the
+        // first packet, which gives no frames, behind the headers.
+        for packet in packets.iter().skip(2) {
+            if let Ok(more) = vorbis.decode(packet) {
+                self.early.append(more);
+            }
         }
         Ok(vorbis)
     }
@@ -210,7 +217,7 @@ impl Ogg {
 
     /// Decodes the packets that end on a page and trims them by its granule.
     fn decode(&mut self, page: &Page) -> Result<Chunk, Error> {
-        let mut chunk = Chunk::default();
+        let mut chunk = std::mem::take(&mut self.early);
         let mut sound = false;
         for packet in self.packets(page)? {
             if self.headers > 0 {

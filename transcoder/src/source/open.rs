@@ -246,17 +246,19 @@ fn trim(demux: &Demux, kind: Kind) -> Trim {
     ) else {
         return Trim::Frames(0, Tail::Open);
     };
-    let slack = if kind == Kind::Mpeg { MPEG_SLACK } else { 0 };
     let padding = u64::from(track.padding.unwrap_or(0));
     let delay = u64::from(track.delay.unwrap_or(0));
-    Trim::Frames(
-        delay,
-        Tail::Padding {
+    let slack = MPEG_SLACK;
+    let tail = match kind {
+        Kind::Mpeg => Tail::Padding {
             frames,
             padding,
             slack,
         },
-    )
+        // Packet tables are exact, and lossless packets leave the padding out by themselves.
+        _ => Tail::Exactly(frames),
+    };
+    Trim::Frames(delay, tail)
 }
 
 /// What the header promises, and how much of it may be missing.
@@ -274,7 +276,8 @@ fn promise(demux: &Demux, kind: Kind) -> Option<Promise> {
             (frames.filter(known)?, rate / 20)
         }
         Kind::Flac | Kind::Ogg => (frames?, 0),
-        Kind::Caf => (frames?, rate / 20),
+        // Some writers round up to whole packets.
+        Kind::Caf => (frames?, rate / 20 + 4096),
         Kind::Mp4 => (frames.or_else(by_seconds)?, rate / 10),
         Kind::Matroska => (by_seconds()?, rate),
         // Without a LAME tag the length of an MPEG stream is a guess.

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
 use super::error::Error;
+use super::flac_end;
 
 /// Bytes searched for the first MPEG or ADTS frame.
 const HEAD_BYTES: u64 = 256 * 1024;
@@ -68,14 +69,14 @@ pub(super) fn sniff(file: &mut File) -> Result<Sniffed, Error> {
     let mut head = Vec::new();
     file.seek(SeekFrom::Start(start))?;
     file.take(HEAD_BYTES).read_to_end(&mut head)?;
-    if let Some(kind) = by_magic(&head)? {
-        return Ok(Sniffed {
-            kind,
-            start,
-            end: len,
-        });
-    }
     let end = trailing_tags(file, start, len)?;
+    if let Some(kind) = by_magic(&head)? {
+        let end = match kind {
+            Kind::Flac => flac_end::find(file, start, end)?,
+            _ => len,
+        };
+        return Ok(Sniffed { kind, start, end });
+    }
     let body = &head[..head.len().min((end - start) as usize)];
     let whole = end - start <= HEAD_BYTES;
     for kind in [Kind::Mpeg, Kind::Adts] {
