@@ -100,6 +100,10 @@ mod fdk {
     use super::{Decode, Error, Packet};
     use crate::downmix::wave_order;
 
+    /// The concealment without a delay.
+    const NOISE_SUBSTITUTION: i32 = 1;
+    /// `AC_PS_PRESENT` of FDK_audio.h, which the bindings leave out.
+    const PARAMETRIC_STEREO: u32 = 0x02_0000;
     /// 8 channels of the longest frame (2048 for HE-AAC, doubled for safety).
     const MAX_SAMPLES: usize = 8 * 4096;
 
@@ -156,9 +160,11 @@ mod fdk {
             if status != sys::AAC_DECODER_ERROR_AAC_DEC_OK {
                 return Err(refused());
             }
-            // The limiter would add a delay, dynamic range control would alter the sound.
+            // The limiter and the interpolating concealment would add delays, dynamic range
+            // control would alter the sound.
             for (param, value) in [
                 (sys::AACDEC_PARAM_AAC_PCM_LIMITER_ENABLE, 0),
+                (sys::AACDEC_PARAM_AAC_CONCEAL_METHOD, NOISE_SUBSTITUTION),
                 (sys::AACDEC_PARAM_AAC_DRC_REFERENCE_LEVEL, -1),
                 (sys::AACDEC_PARAM_AAC_DRC_BOOST_FACTOR, 0),
                 (sys::AACDEC_PARAM_AAC_DRC_ATTENUATION_FACTOR, 0),
@@ -204,19 +210,23 @@ mod fdk {
             }
             // SAFETY: never null for a live handle; read before the next call.
             let info = unsafe { &*sys::aacDecoder_GetStreamInfo(self.handle.0) };
-            let channels = usize::try_from(info.numChannels).unwrap_or(0);
+            let decoded = usize::try_from(info.numChannels).unwrap_or(0);
             let frames = usize::try_from(info.frameSize).unwrap_or(0);
             let rate = u32::try_from(info.sampleRate).unwrap_or(0);
-            self.extended = info.sampleRate != info.aacSampleRate
-                || info.numChannels != info.aacNumChannels
-                || channels > 2;
+            let stereo = info.flags & PARAMETRIC_STEREO != 0;
+            // HE-AAC in mono comes out twice, in case parametric stereo should follow.
+            let is_mono = info.aacNumChannels == 1 && !stereo;
+            let channels = if is_mono { 1 } else { decoded };
+            self.extended = info.sampleRate != info.aacSampleRate || stereo || channels > 2;
             self.shape = Shape {
                 rate,
                 layout: wave_order(channels).to_vec(),
             };
-            let samples = self.buffer.get(..frames * channels).unwrap_or_default();
+            let samples = self.buffer.get(..frames * decoded).unwrap_or_default();
             let floats: Vec<f32> = samples.iter().map(|s| f32::from(*s) / 32_768.0).collect();
-            Ok(Chunk::from_interleaved(&floats, channels.max(1)))
+            let mut chunk = Chunk::from_interleaved(&floats, decoded.max(1));
+            chunk.float.truncate(channels.max(1));
+            Ok(chunk)
         }
 
         fn shape(&self) -> Shape {

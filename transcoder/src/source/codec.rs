@@ -81,7 +81,11 @@ impl Symphonia {
         };
         let stated = params.bits_per_sample.filter(|bits| *bits > 0);
         let cookie = || alac_depth(params.extra_data.as_deref()?);
-        let depth = if name == "alac" { cookie().or(stated) } else { stated };
+        let depth = if name == "alac" {
+            cookie().or(stated)
+        } else {
+            stated
+        };
         Ok(Symphonia {
             decoder,
             shape,
@@ -160,7 +164,10 @@ fn alac_depth(mut cookie: &[u8]) -> Option<u32> {
             cookie = cookie.get(12..)?;
         }
     }
-    cookie.get(5).map(|depth| u32::from(*depth)).filter(|depth| *depth > 0)
+    cookie
+        .get(5)
+        .map(|depth| u32::from(*depth))
+        .filter(|depth| *depth > 0)
 }
 
 /// The error for a decoder that can't be made.

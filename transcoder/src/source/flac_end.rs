@@ -20,12 +20,16 @@ pub(super) fn find(file: &mut File, start: u64, end: u64) -> io::Result<u64> {
     file.seek(SeekFrom::Start(from))?;
     file.take(end - from).read_to_end(&mut tail)?;
     let last = (0..tail.len()).rev().find(|at| is_frame(&tail[*at..]));
-    Ok(last.and_then(|at| Some(from + at as u64 + frame_len(&tail[at..])?)).unwrap_or(end))
+    Ok(last
+        .and_then(|at| Some(from + at as u64 + frame_len(&tail[at..])?))
+        .unwrap_or(end))
 }
 
 /// Whether a frame header with the right checksum starts here (section 9.1).
 fn is_frame(bytes: &[u8]) -> bool {
-    let [0xff, 0xf8 | 0xf9, sizes, channels, rest @ ..] = bytes else { return false };
+    let [0xff, 0xf8 | 0xf9, sizes, channels, rest @ ..] = bytes else {
+        return false;
+    };
     let (block, rate) = (sizes >> 4, sizes & 15);
     if block == 0 || rate == 15 || channels & 1 != 0 || channels >> 4 > 10 {
         return false;
@@ -50,7 +54,11 @@ fn frame_len(bytes: &[u8]) -> Option<u64> {
     for (n, byte) in bytes.iter().enumerate() {
         crc ^= u16::from(*byte) << 8;
         for _ in 0..8 {
-            crc = if crc & 0x8000 != 0 { crc << 1 ^ 0x8005 } else { crc << 1 };
+            crc = if crc & 0x8000 != 0 {
+                crc << 1 ^ 0x8005
+            } else {
+                crc << 1
+            };
         }
         // A header alone is no frame.
         if crc == 0 && n > 8 {
@@ -63,6 +71,9 @@ fn frame_len(bytes: &[u8]) -> Option<u64> {
 /// CRC-8 with polynomial 0x07; zero over a header that includes its checksum.
 fn crc8(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0, |crc, byte| {
-        (0..8).fold(crc ^ byte, |c, _| if c & 0x80 != 0 { c << 1 ^ 7 } else { c << 1 })
+        (0..8).fold(
+            crc ^ byte,
+            |c, _| if c & 0x80 != 0 { c << 1 ^ 7 } else { c << 1 },
+        )
     })
 }

@@ -152,7 +152,9 @@ impl Ogg {
         }
         headers.extend_from_slice(&packets[1]);
         let mut params = AudioCodecParameters::new();
-        params.for_codec(CODEC_ID_VORBIS).with_extra_data(headers.into_boxed_slice());
+        params
+            .for_codec(CODEC_ID_VORBIS)
+            .with_extra_data(headers.into_boxed_slice());
         let mut vorbis = Symphonia::new(&params)?;
         if let Some((rate, channels)) = vorbis_shape(params.extra_data.as_deref()) {
             vorbis.set_shape(rate, channels);

@@ -96,7 +96,9 @@ fn after_trim(promise: Promise, skip: u64, tail: Tail) -> Promise {
     let rest = promise.frames.saturating_sub(skip);
     let frames = match tail {
         Tail::Open => rest,
-        Tail::Exactly(n) | Tail::Edit { frames: n, .. } => rest.min(n),
+        // Some headers count before trimming, some after.
+        Tail::Exactly(n) | Tail::Edit { frames: n, .. } if promise.frames >= n => n,
+        Tail::Exactly(_) | Tail::Edit { .. } => rest,
         // MPEG headers count after trimming.
         Tail::Padding { frames, .. } => frames,
     };

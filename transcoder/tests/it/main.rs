@@ -4,3 +4,4 @@
 mod ingest;
 mod packaging;
 mod sound;
+mod source;

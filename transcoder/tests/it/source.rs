@@ -13,7 +13,10 @@ use crate::sound;
 /// Whether a program can be run; says so if not.
 fn has(program: &str) -> bool {
     let mut command = Command::new(program);
-    command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let found = command.status().is_ok();
     if !found {
         eprintln!("skipped: no {program} found");
@@ -601,30 +604,25 @@ fn names_do_not_matter_and_tags_are_passed_over() {
 }
 
 #[test]
-fn real_music_is_as_long_as_ffmpeg_says() {
+fn real_music_comes_out_as_the_reference_decoder_has_it() {
     let folder = Path::new("/usr/share/games/wesnoth/1.16/data/core/music");
-    if !folder.exists() || !has("ffmpeg") {
+    if !folder.exists() || !has("oggdec") {
         eprintln!("skipped: no wesnoth music found");
         return;
     }
-    let mut files: Vec<PathBuf> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    files.sort();
-    for file in files
-        .iter()
-        .filter(|f| f.extension().is_some_and(|e| e == "ogg"))
-        .take(3)
-    {
-        let sound = decode(file).unwrap();
-        let mine = sound::first_channel(&sound.float, sound.format.block_channels());
-        let ideal = sound::decode(Path::new("ffmpeg"), file, None);
-        // Not every ffmpeg trims the end by the last granule.
-        let excess = ideal.len().wrapping_sub(mine.len());
-        assert!(excess < 2048, "{}: {excess} more by ffmpeg", file.display());
-        let worst = mine.iter().zip(&ideal).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(worst < 1e-3, "{}: {worst}", file.display());
+    let (_dir, reference) = scratch();
+    // The first shares a page between headers and sound, which some decoders get wrong.
+    for name in ["battle-epic.ogg", "breaking_the_chains.ogg"] {
+        let file = folder.join(name);
+        let (input, output) = (file.to_str().unwrap(), reference.to_str().unwrap());
+        run("oggdec", &["-Q", "-o", output, input]);
+        let (found, ideal) = (decode(&file).unwrap(), decode(&reference).unwrap());
+        assert_eq!(found.frames(), ideal.frames(), "{name}");
+        let pairs = found.float.iter().zip(&ideal.float);
+        let worst = pairs
+            .map(|(a, b)| (a.clamp(-1.0, 1.0) - b).abs())
+            .fold(0.0, f32::max);
+        assert!(worst < 1e-3, "{name}: {worst}");
     }
 }
 
