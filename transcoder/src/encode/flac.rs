@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use std::{os::raw::c_void, ptr, slice};
+use std::{os::raw::c_void, slice};
 
 use libflac_sys as lib;
 
@@ -179,7 +179,7 @@ unsafe extern "C" fn on_write(
     _: u32,
     client: *mut c_void,
 ) -> lib::FLAC__StreamEncoderWriteStatus {
-    if samples > 0 && buffer != ptr::null() {
+    if samples > 0 && !buffer.is_null() {
         // SAFETY: `client` is the handle's output, which no one else touches during a call;
         // libFLAC names a buffer of `bytes` bytes.
         let (output, frame) = unsafe {
