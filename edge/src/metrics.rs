@@ -172,6 +172,9 @@ fn index(protocol: Protocol) -> usize {
     }
 }
 
+/// A metric's name, and how to read it off a protocol's counts.
+type Series = (&'static str, fn(&PerProtocol) -> u64);
+
 impl Metrics {
     fn of(&self, protocol: Protocol) -> &PerProtocol {
         &self.protocols[index(protocol)]
@@ -283,7 +286,7 @@ impl Metrics {
                 );
             }
         }
-        let counters: [(&str, fn(&PerProtocol) -> u64); 2] = [
+        let counters: [Series; 2] = [
             ("segue_edge_sent_bytes_total", |p| p.bytes.load(Relaxed)),
             ("segue_edge_aborted_total", |p| p.aborted.load(Relaxed)),
         ];
@@ -291,7 +294,7 @@ impl Metrics {
     }
 
     fn render_connections(&self, out: &mut String) {
-        let gauges: [(&str, fn(&PerProtocol) -> u64); 2] = [
+        let gauges: [Series; 2] = [
             ("segue_edge_connections", |p| {
                 p.connections.load(Relaxed).max(0).unsigned_abs()
             }),
@@ -321,7 +324,7 @@ impl Metrics {
     }
 
     /// One value a protocol.
-    fn each(&self, out: &mut String, type_: &str, values: &[(&str, fn(&PerProtocol) -> u64)]) {
+    fn each(&self, out: &mut String, type_: &str, values: &[Series]) {
         for (name, value) in values {
             kind(out, name, type_);
             for (protocol, of) in PROTOCOLS.iter().zip(&self.protocols) {

@@ -138,7 +138,8 @@ async fn connect(dialer: &Dialer, count: usize) -> anyhow::Result<Vec<Arc<Link>>
         .collect();
     for group in links.chunks(64) {
         let mut warming = JoinSet::new();
-        for link in group.iter().cloned() {
+        for link in group {
+            let link = Arc::clone(link);
             warming.spawn(async move { link.warm().await });
         }
         while let Some(done) = warming.join_next().await {

@@ -187,7 +187,7 @@ enum Ready {
     New {
         shelf: Shelf,
         track: Box<Track>,
-        meter: loudness::State,
+        meter: Box<loudness::State>,
     },
     /// Published before.
     Known { track: Arc<Track> },
@@ -423,7 +423,7 @@ impl Run {
         Ok(Ready::New {
             shelf: shelf.clone(),
             track: Box::new(track),
-            meter: outcome.meter,
+            meter: Box::new(outcome.meter),
         })
     }
 
@@ -504,7 +504,7 @@ impl Run {
             }
         }
         let new = members.iter().filter_map(|m| match &m.ready {
-            Ready::New { meter, .. } => Some(meter),
+            Ready::New { meter, .. } => Some(meter.as_ref()),
             _ => None,
         });
         Some(loudness::album(new.chain(&known)))
