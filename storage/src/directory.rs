@@ -371,6 +371,12 @@ fn create_directories(directory: &Path) -> io::Result<()> {
                 ErrorKind::AlreadyExists | ErrorKind::NotADirectory
             ) =>
         {
+            // A removal may also have taken the directory away just as it was found: then
+            // publishing tries again.
+            let object = |path: &Path| fs::metadata(path).is_ok_and(|found| !found.is_dir());
+            if !directory.ancestors().any(object) {
+                return Ok(());
+            }
             let what = "a part of the key's path is an object itself";
             Err(io::Error::new(ErrorKind::NotADirectory, what))
         }
