@@ -31,6 +31,9 @@ pub use crate::listen::tls::Error as TlsError;
 /// How long HTTP/3 clients are told where it is (`Alt-Svc`'s `ma`), in seconds.
 const ALT_SVC_MAX_AGE_S: u32 = 86_400;
 
+/// How long closing packets have to leave when a drain is over.
+const CLOSING: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Why an edge can't start or failed while running.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -101,7 +104,7 @@ struct Sockets {
 struct Secure {
     listeners: Vec<TcpListener>,
     tls: Arc<ServerConfig>,
-    quic: quinn::Endpoint,
+    quic: h3::Listener,
 }
 
 impl Server {
@@ -205,9 +208,9 @@ impl Server {
             );
         }
         if let Some(quic) = quic {
-            quic.close(0x100_u32.into(), b"");
+            quic.cancel();
             // Closing packets should leave; lost ones only cost the client its idle timeout.
-            let _ = tokio::time::timeout(std::time::Duration::from_secs(1), quic.wait_idle()).await;
+            let _ = tokio::time::timeout(CLOSING, shared.tasks.wait()).await;
         }
         let closed = self.edge.close().await;
         let writer = self.access_log.1;
@@ -220,12 +223,12 @@ impl Server {
     }
 }
 
-/// Starts all accept loops; hands back the QUIC endpoint for its closing.
+/// Starts all accept loops; hands back what closes HTTP/3's connections at once.
 fn accept_all<S: Service>(
     shared: &Arc<Shared<S>>,
     http: Vec<TcpListener>,
     https: Option<Secure>,
-) -> Option<quinn::Endpoint> {
+) -> Option<CancellationToken> {
     for listener in http {
         tokio::spawn(tcp::serve(Arc::clone(shared), listener, None));
     }
@@ -237,8 +240,12 @@ fn accept_all<S: Service>(
             Some(Arc::clone(&secure.tls)),
         ));
     }
-    tokio::spawn(h3::serve(Arc::clone(shared), secure.quic.clone()));
-    Some(secure.quic)
+    Some(secure.quic.start(shared))
+}
+
+/// QUIC shards of a port: one for each of the runtime's threads.
+fn shards() -> usize {
+    tokio::runtime::Handle::current().metrics().num_workers()
 }
 
 /// Binds every address of the configuration.
@@ -263,8 +270,8 @@ fn open_sockets(config: &Config) -> Result<(Sockets, Option<String>), Error> {
         };
         let certificate = tls::Certificate::load(&cert, &key)?;
         let tls = Arc::new(tls::server_config(&certificate, &[b"h2", b"http/1.1"])?);
-        let (listeners, udp) = bind::tcp_and_udp(address, 1).map_err(at(address))?;
-        let quic = h3::endpoint(udp, &certificate, &config.limits).map_err(at(address))?;
+        let (listeners, udp) = bind::tcp_and_udp(address, shards()).map_err(at(address))?;
+        let quic = h3::Listener::new(udp, &certificate, &config.limits).map_err(at(address))?;
         sockets.https = Some(Secure {
             listeners,
             tls,

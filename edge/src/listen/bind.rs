@@ -44,11 +44,21 @@ fn tcp_one(address: SocketAddr, share: bool) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// A UDP socket.
+/// `count` UDP sockets on one address, among which the kernel spreads clients.
 ///
 /// # Errors
 /// Where the address can't be bound.
-pub(crate) fn udp(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
+pub(crate) fn udp(address: SocketAddr, count: usize) -> io::Result<Vec<std::net::UdpSocket>> {
+    let first = udp_one(address, count > 1)?;
+    let address = first.local_addr()?;
+    let mut all = vec![first];
+    for _ in 1..count {
+        all.push(udp_one(address, true)?);
+    }
+    Ok(all)
+}
+
+fn udp_one(address: SocketAddr, share: bool) -> io::Result<std::net::UdpSocket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::DGRAM,
@@ -58,24 +68,27 @@ pub(crate) fn udp(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
     // Best effort: the kernel caps them at its own limits.
     let _ = socket.set_recv_buffer_size(UDP_BUFFER);
     let _ = socket.set_send_buffer_size(UDP_BUFFER);
+    if share {
+        socket.set_reuse_port(true)?;
+    }
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
 
-/// TCP listeners and a UDP socket on one port.
+/// A TCP listener, and `shards` UDP sockets, on one port.
 ///
 /// # Errors
 /// Where the address can't be bound, or no port is free for both.
 pub(crate) fn tcp_and_udp(
     address: SocketAddr,
-    count: usize,
-) -> io::Result<(Vec<TcpListener>, std::net::UdpSocket)> {
+    shards: usize,
+) -> io::Result<(Vec<TcpListener>, Vec<std::net::UdpSocket>)> {
     let mut last = None;
     for _ in 0..PORT_ATTEMPTS {
-        let listeners = tcp(address, count)?;
+        let listeners = tcp(address, 1)?;
         let bound = listeners[0].local_addr()?;
-        match udp(bound) {
-            Ok(socket) => return Ok((listeners, socket)),
+        match udp(bound, shards) {
+            Ok(sockets) => return Ok((listeners, sockets)),
             Err(e) if address.port() == 0 && e.kind() == io::ErrorKind::AddrInUse => last = Some(e),
             Err(e) => return Err(e),
         }

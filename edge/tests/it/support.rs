@@ -143,15 +143,17 @@ impl Edge {
 
     /// A QUIC connection.
     pub(crate) async fn quic(&self) -> quinn::Connection {
+        self.quic_with_endpoint().await.0
+    }
+
+    /// The same, with the endpoint that it is on.
+    pub(crate) async fn quic_with_endpoint(&self) -> (quinn::Connection, quinn::Endpoint) {
         let tls = self.client_tls(b"h3");
         let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
         let mut endpoint = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(crypto)));
-        endpoint
-            .connect(self.https(), "localhost")
-            .unwrap()
-            .await
-            .unwrap()
+        let connecting = endpoint.connect(self.https(), "localhost").unwrap();
+        (connecting.await.unwrap(), endpoint)
     }
 
     /// An HTTP/3 client: the `h3` crate, which shares no code with ours.

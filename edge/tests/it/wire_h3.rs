@@ -207,3 +207,28 @@ async fn heads_too_large_or_too_slow_lose_their_stream_only() {
     );
     assert!(quic.close_reason().is_none(), "{answer:02x?}");
 }
+
+/// Several shards share the port, and each new address may lead to another one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_client_that_moves_keeps_its_connection() {
+    let edge = running().await;
+    let (quic, endpoint) = edge.quic_with_endpoint().await;
+    let (mut driver, mut requests) = h3::client::new(h3_quinn::Connection::new(quic.clone()))
+        .await
+        .unwrap();
+    tokio::spawn(async move { driver.wait_idle().await });
+    for round in 0..8 {
+        let request = http::Request::get("https://localhost/object")
+            .body(())
+            .unwrap();
+        let mut stream = requests.send_request(request).await.unwrap();
+        stream.finish().await.unwrap();
+        let answered = timeout(Duration::from_secs(5), stream.recv_response()).await;
+        let response = answered.unwrap_or_else(|_| panic!("round {round}: no answer"));
+        assert_eq!(response.unwrap().status(), 200, "round {round}");
+        while stream.recv_data().await.unwrap().is_some() {}
+        let elsewhere = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        endpoint.rebind(elsewhere).unwrap();
+    }
+    assert!(quic.close_reason().is_none());
+}

@@ -1,356 +1,715 @@
-//! One HTTP/3 connection: its control streams, its requests, its end.
+//! One HTTP/3 connection: its control streams, its requests, its end. A state machine: the shard
+//! brings events and the time, and sends what QUIC has to send afterwards.
 
 use std::{
+    future::Future,
     net::SocketAddr,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
 };
 
-use bytes::{Buf, BytesMut};
-use parking_lot::Mutex;
-use quinn::{Connection, RecvStream, SendStream};
-use tokio_util::task::TaskTracker;
+use bytes::{Bytes, BytesMut};
+use futures_util::{
+    future::{AbortHandle, Abortable},
+    stream::FuturesUnordered,
+};
+use http::{HeaderMap, Method, StatusCode, uri::PathAndQuery, uri::Scheme};
+use http_body::Frame;
+use http_body_util::BodyExt;
+use quinn_proto::{Dir, Event, StreamEvent, StreamId};
 
 use super::{
+    UnderWay,
+    answer::{Answer, Wrote},
     error::{Code, Fault},
-    frame::{Reader, get_varint, kind, put_varint},
-    request,
+    frame::{kind, put_varint},
+    head::urgency,
+    incoming,
+    stream::{Chunk, Stream, read},
+    uni::{Critical, Standing, Uni, kinds, setting},
+    upload,
+    wakes::{Key, Wakes},
 };
 use crate::{
-    exchange::{Protocol, Service},
-    listen::Shared,
+    exchange::{Body, BodyError, Facts, Protocol, Request, RequestBody, Response, Service},
+    listen::{Shared, exchange::Exchange, slots::Slot},
     metrics::Cut,
 };
 
-/// Stream types (RFC 9114 §6.2, RFC 9204 §4.2).
-mod stream {
-    pub(super) const CONTROL: u64 = 0x0;
-    pub(super) const PUSH: u64 = 0x1;
-    pub(super) const QPACK_ENCODER: u64 = 0x2;
-    pub(super) const QPACK_DECODER: u64 = 0x3;
+/// What a request was waiting for.
+pub(super) enum Done {
+    /// The service's answer.
+    Answered(Response),
+    /// The next frame of a response's body; the body with it.
+    Next(Body, Option<Result<Frame<Bytes>, BodyError>>),
 }
 
-/// Settings (RFC 9114 §7.2.4.1, RFC 9204 §5).
-mod setting {
-    pub(super) const QPACK_MAX_TABLE_CAPACITY: u64 = 0x1;
-    pub(super) const MAX_FIELD_SECTION_SIZE: u64 = 0x6;
-    pub(super) const QPACK_BLOCKED_STREAMS: u64 = 0x7;
-    /// HTTP/2's, which must not appear.
-    pub(super) const RESERVED: std::ops::RangeInclusive<u64> = 0x2..=0x5;
+type Work = Pin<Box<dyn Future<Output = (Key, Done)> + Send>>;
+
+/// Requests of a shard that wait for something.
+pub(super) type Jobs = FuturesUnordered<Abortable<Work>>;
+
+/// What a connection may use of its shard.
+pub(super) struct Bench<'a> {
+    pub(super) now: Instant,
+    pub(super) jobs: &'a mut Jobs,
+    pub(super) wakes: &'a Arc<Wakes>,
 }
 
-/// Control bytes each request allows on top: `PRIORITY_UPDATE` and QPACK cancellations.
-const CONTROL_PER_REQUEST: u64 = 128;
-
-/// What the streams of one connection share.
-struct State<S> {
+/// A connection.
+pub(super) struct Connection<S> {
+    pub(super) quic: quinn_proto::Connection,
     shared: Arc<Shared<S>>,
-    quic: Connection,
     peer: SocketAddr,
+    place: usize,
+    pub(super) generation: u32,
+    /// Until the handshake is through.
+    handshake: Option<UnderWay>,
+    /// Our control stream, since then.
+    control: Option<StreamId>,
+    unis: Vec<(StreamId, Uni, Instant)>,
+    critical: Critical,
+    streams: Vec<Stream>,
     /// Requests since the connection began.
-    requests: AtomicU64,
-    /// Critical streams the client has opened, by type.
-    critical: Mutex<[bool; 4]>,
+    requests: u64,
+    /// When it began, then when the last request ended.
+    idle_since: Instant,
+    /// No request is taken any more.
+    draining: bool,
+    /// When to close a drained connection: what was written must arrive first.
+    close_at: Option<Instant>,
+    /// When to look at timeouts next.
+    check_at: Instant,
+    /// Nothing of it matters any more but QUIC's own farewell.
+    pub(super) closed: bool,
+    /// For which a timer is armed.
+    pub(super) armed: Option<Instant>,
+    /// On the shard's list of those to be driven.
+    pub(super) listed: bool,
+    _slot: Slot,
 }
 
-/// Serves a connection to its end.
-pub(super) async fn serve<S: Service>(shared: Arc<Shared<S>>, quic: Connection) {
-    shared.observer.metrics.connection_opened(Protocol::H3);
-    let peer = quic.remote_address();
-    let state = Arc::new(State {
-        shared: Arc::clone(&shared),
-        peer,
-        requests: AtomicU64::new(0),
-        critical: Mutex::default(),
-        quic,
-    });
-    // Kept to the end: closing the control stream closes the connection.
-    let control = match open_control(&state).await {
-        Ok(control) => control,
-        Err(_) => return shared.observer.metrics.connection_closed(Protocol::H3),
-    };
-    accept(&state, control).await;
-    shared.observer.metrics.connection_closed(Protocol::H3);
-}
-
-/// Opens our control stream and sends SETTINGS.
-async fn open_control<S>(state: &State<S>) -> Result<SendStream, Fault> {
-    let mut control = state.quic.open_uni().await.map_err(|_| Fault::Gone)?;
-    let mut settings = BytesMut::new();
-    for (id, value) in [
-        (setting::QPACK_MAX_TABLE_CAPACITY, 0),
-        (
-            setting::MAX_FIELD_SECTION_SIZE,
-            state.shared.limits.header_size,
-        ),
-        (setting::QPACK_BLOCKED_STREAMS, 0),
-    ] {
-        put_varint(&mut settings, id);
-        put_varint(&mut settings, value);
+impl<S: Service> Connection<S> {
+    /// A connection whose handshake begins.
+    pub(super) fn new(
+        shared: &Arc<Shared<S>>,
+        quic: quinn_proto::Connection,
+        (place, generation): (usize, u32),
+        (handshake, slot): (UnderWay, Slot),
+        now: Instant,
+    ) -> Self {
+        Self {
+            peer: quic.remote_address(),
+            quic,
+            shared: Arc::clone(shared),
+            place,
+            generation,
+            handshake: Some(handshake),
+            control: None,
+            unis: Vec::new(),
+            critical: Critical::default(),
+            streams: Vec::new(),
+            requests: 0,
+            idle_since: now,
+            draining: false,
+            close_at: None,
+            check_at: now + shared.limits.handshake,
+            closed: false,
+            armed: None,
+            listed: false,
+            _slot: slot,
+        }
     }
-    let mut out = BytesMut::new();
-    put_varint(&mut out, stream::CONTROL);
-    put_varint(&mut out, kind::SETTINGS);
-    put_varint(&mut out, settings.len() as u64);
-    out.extend_from_slice(&settings);
-    control
-        .write_chunk(out.freeze())
-        .await
-        .map_err(|_| Fault::Gone)?;
-    Ok(control)
-}
 
-/// Accepts streams until the client leaves, breaks a rule, idles, or a drain ends.
-async fn accept<S: Service>(state: &Arc<State<S>>, mut control: SendStream) {
-    let shared = &state.shared;
-    let requests = TaskTracker::new();
-    let mut idle = pin!(tokio::time::sleep(shared.limits.idle));
-    let mut served = 0;
-    loop {
-        tokio::select! {
-            accepted = state.quic.accept_bi() => {
-                let Ok((send, recv)) = accepted else { break };
-                state.requests.fetch_add(1, Relaxed);
-                let theirs = Arc::clone(state);
-                requests.spawn(async move {
-                    let shared = Arc::clone(&theirs.shared);
-                    if let Err(Fault::Connection(code)) = request::serve(shared, theirs.peer, send, recv).await {
-                        theirs.close(code);
-                    }
-                });
-            }
-            accepted = state.quic.accept_uni() => {
-                let Ok(recv) = accepted else { break };
-                let theirs = Arc::clone(state);
-                tokio::spawn(async move {
-                    if let Err(Fault::Connection(code)) = theirs.unidirectional(recv).await {
-                        theirs.close(code);
-                    }
-                });
-            }
-            () = &mut idle => {
-                // Pings keep QUIC's own idle timer from ending connections that ask for nothing.
-                let now = state.requests.load(Relaxed);
-                if requests.is_empty() && now == served {
-                    shared.observer.metrics.cut(Protocol::H3, Cut::Idle);
-                    break;
+    /// When something is due.
+    pub(super) fn due(&mut self) -> Option<Instant> {
+        let ours = (!self.closed).then_some(self.check_at);
+        match (self.quic.poll_timeout(), ours) {
+            (Some(quic), Some(ours)) => Some(quic.min(ours)),
+            (quic, ours) => quic.or(ours),
+        }
+    }
+
+    /// Acts on what QUIC has learned.
+    pub(super) fn events(&mut self, bench: &mut Bench<'_>) {
+        while let Some(event) = self.quic.poll() {
+            match event {
+                Event::Connected => self.connected(bench),
+                Event::ConnectionLost { .. } => self.forget(),
+                _ if self.closed => {}
+                Event::Stream(StreamEvent::Opened { dir: Dir::Bi }) => self.accept(bench),
+                Event::Stream(StreamEvent::Opened { dir: Dir::Uni }) => self.accept_uni(bench.now),
+                Event::Stream(StreamEvent::Readable { id }) if id.dir() == Dir::Bi => {
+                    self.read(id, bench);
                 }
-                served = now;
-                idle.as_mut().reset(tokio::time::Instant::now() + shared.limits.idle);
+                Event::Stream(StreamEvent::Readable { id }) => self.read_uni(id),
+                Event::Stream(StreamEvent::Writable { id }) => self.write(id, bench),
+                Event::Stream(StreamEvent::Stopped { id, .. }) => {
+                    if Some(id) == self.control {
+                        self.close(Code::ClosedCriticalStream, bench.now);
+                    } else {
+                        self.fail(id, Fault::Gone, bench.now);
+                    }
+                }
+                _ => {}
             }
-            () = shared.drain.cancelled() => {
-                drain(state, &mut control, &requests).await;
-                break;
+        }
+    }
+
+    /// The handshake is through: our control stream begins with SETTINGS (RFC 9114 §6.2.1).
+    fn connected(&mut self, bench: &mut Bench<'_>) {
+        self.handshake = None;
+        self.peer = self.quic.remote_address();
+        self.shared.observer.metrics.connection_opened(Protocol::H3);
+        self.idle_since = bench.now;
+        self.look_again(bench.now + self.shared.limits.idle);
+        let mut settings = BytesMut::new();
+        for (id, value) in [
+            (setting::QPACK_MAX_TABLE_CAPACITY, 0),
+            (
+                setting::MAX_FIELD_SECTION_SIZE,
+                self.shared.limits.header_size,
+            ),
+            (setting::QPACK_BLOCKED_STREAMS, 0),
+        ] {
+            put_varint(&mut settings, id);
+            put_varint(&mut settings, value);
+        }
+        let mut out = BytesMut::new();
+        put_varint(&mut out, kinds::CONTROL);
+        put_varint(&mut out, kind::SETTINGS);
+        put_varint(&mut out, settings.len() as u64);
+        out.extend_from_slice(&settings);
+        self.control = self.quic.streams().open(Dir::Uni);
+        if !self.write_control(out) {
+            // A client that allows us no control stream speaks no HTTP/3.
+            return self.close(Code::StreamCreation, bench.now);
+        }
+        self.accept_uni(bench.now);
+        self.accept(bench);
+    }
+
+    fn write_control(&mut self, frame: BytesMut) -> bool {
+        let Some(control) = self.control else {
+            return false;
+        };
+        let length = frame.len();
+        let wrote = self
+            .quic
+            .send_stream(control)
+            .write_chunks(&mut [frame.freeze()]);
+        wrote.is_ok_and(|wrote| wrote.bytes == length)
+    }
+
+    /// Takes new requests.
+    fn accept(&mut self, bench: &mut Bench<'_>) {
+        while self.control.is_some()
+            && !self.closed
+            && let Some(id) = self.quic.streams().accept(Dir::Bi)
+        {
+            if self.draining {
+                let _ = self.quic.recv_stream(id).stop(Code::RequestRejected.into());
+                let _ = self
+                    .quic
+                    .send_stream(id)
+                    .reset(Code::RequestRejected.into());
+                continue;
+            }
+            self.requests += 1;
+            let stream = Stream::new(id, bench.now, &self.shared.limits);
+            self.streams.push(stream);
+            self.read(id, bench);
+            if self.find(id).is_some_and(|i| self.streams[i].unresolved()) {
+                self.look_again(bench.now + self.shared.limits.header);
             }
         }
     }
-    state.close(Code::NoError);
-}
 
-/// Announces the end, lets requests under way finish, refuses new ones.
-async fn drain<S: Service>(
-    state: &Arc<State<S>>,
-    control: &mut SendStream,
-    requests: &TaskTracker,
-) {
-    let mut out = BytesMut::new();
-    // Requests on streams from this one on are not processed (RFC 9114 §5.2). Client-initiated
-    // bidirectional stream n has the id 4n.
-    let first_refused = state.requests.load(Relaxed) * 4;
-    let mut id = BytesMut::new();
-    put_varint(&mut id, first_refused);
-    put_varint(&mut out, kind::GOAWAY);
-    put_varint(&mut out, id.len() as u64);
-    out.extend_from_slice(&id);
-    if control.write_chunk(out.freeze()).await.is_err() {
-        return;
-    }
-    requests.close();
-    let refuse = async {
-        while let Ok((mut send, mut recv)) = state.quic.accept_bi().await {
-            let _ = recv.stop(Code::RequestRejected.into());
-            let _ = send.reset(Code::RequestRejected.into());
+    fn accept_uni(&mut self, now: Instant) {
+        while self.control.is_some()
+            && !self.closed
+            && let Some(id) = self.quic.streams().accept(Dir::Uni)
+        {
+            self.unis.push((id, Uni::new(&self.shared.limits), now));
+            self.look_again(now + self.shared.limits.header);
+            self.read_uni(id);
         }
-    };
-    tokio::select! {
-        () = async {
-            requests.wait().await;
-            // What was written must arrive: wait for the client to close or for everything to be
-            // acknowledged, which its silence shows.
-            let patience = (state.quic.rtt() * 4).clamp(Duration::from_millis(50), Duration::from_secs(1));
-            tokio::time::sleep(patience).await;
-        } => {}
-        () = refuse => {}
-    }
-}
-
-impl<S: Service> State<S> {
-    fn close(&self, code: Code) {
-        if code != Code::NoError && self.quic.close_reason().is_none() {
-            let why = if code == Code::ExcessiveLoad {
-                Cut::Limit
-            } else {
-                Cut::Protocol
-            };
-            self.shared.observer.metrics.cut(Protocol::H3, why);
-        }
-        self.quic.close(code.into(), b"");
     }
 
     /// Reads one of the client's unidirectional streams.
-    async fn unidirectional(&self, recv: RecvStream) -> Result<(), Fault> {
-        let limits = &self.shared.limits;
-        let mut reader = Reader::new(recv, limits.h3_control);
-        let kind = tokio::time::timeout(limits.header, reader.varint()).await;
-        let kind = match kind {
-            Ok(Ok(Some(kind))) => kind,
-            Ok(Ok(None) | Err(Fault::Gone)) => return Ok(()),
-            Ok(Err(fault)) => return Err(fault),
-            Err(_) => {
-                let _ = reader.stream().stop(Code::StreamCreation.into());
-                return Ok(());
-            }
+    fn read_uni(&mut self, id: StreamId) {
+        let Some(i) = self.unis.iter().position(|(uni, ..)| *uni == id) else {
+            return;
         };
-        match kind {
-            stream::PUSH => Err(Fault::Connection(Code::StreamCreation)),
-            stream::CONTROL | stream::QPACK_ENCODER | stream::QPACK_DECODER => {
-                if std::mem::replace(&mut self.critical.lock()[kind as usize], true) {
-                    return Err(Fault::Connection(Code::StreamCreation));
+        loop {
+            let uni = &mut self.unis[i].1;
+            let more = match read(&mut self.quic, id) {
+                Chunk::Bytes(bytes) => {
+                    uni.feed(&bytes);
+                    true
                 }
-                let ended = match kind {
-                    stream::CONTROL => self.control(&mut reader).await,
-                    stream::QPACK_ENCODER => self.encoder(&mut reader).await,
-                    _ => self.decoder(&mut reader).await,
-                };
-                // These streams live as long as the connection (RFC 9114 §6.2.1).
-                match ended {
-                    Ok(()) | Err(Fault::Gone) if self.quic.close_reason().is_none() => {
-                        Err(Fault::Connection(Code::ClosedCriticalStream))
+                Chunk::End | Chunk::Reset => {
+                    uni.finish();
+                    false
+                }
+                Chunk::Blocked => return,
+            };
+            match uni.advance(&mut self.critical, self.requests) {
+                Ok(Standing::Awaited) if more => {}
+                Ok(Standing::Critical) if more => {}
+                Ok(Standing::Unknown) => {
+                    let _ = self.quic.recv_stream(id).stop(Code::StreamCreation.into());
+                    self.unis.swap_remove(i);
+                    return;
+                }
+                Ok(_) => {
+                    self.unis.swap_remove(i);
+                    return;
+                }
+                Err(Fault::Connection(code)) => return self.close(code, Instant::now()),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn find(&self, id: StreamId) -> Option<usize> {
+        self.streams.iter().position(|stream| stream.id == id)
+    }
+
+    fn key(&self, stream: StreamId) -> Key {
+        Key {
+            place: self.place,
+            generation: self.generation,
+            stream,
+        }
+    }
+
+    /// Reads a request as far as it has arrived and there is room for it.
+    pub(super) fn read(&mut self, id: StreamId, bench: &mut Bench<'_>) {
+        loop {
+            let Some(i) = self.find(id) else { return };
+            let stream = &mut self.streams[i];
+            let event = match stream.incoming.next() {
+                Ok(event) => event,
+                Err(fault) => {
+                    if fault == Fault::Connection(Code::ExcessiveLoad) {
+                        self.cut(Cut::Limit);
                     }
-                    ended => ended,
+                    return self.fail(id, fault, bench.now);
                 }
-            }
-            _ => {
-                let _ = reader.stream().stop(Code::StreamCreation.into());
-                Ok(())
+            };
+            match event {
+                incoming::Event::More => {
+                    if !stream.receiving || !self.receive(i, bench) {
+                        return;
+                    }
+                }
+                incoming::Event::Head(head, length) => stream.head = Some((head, length)),
+                incoming::Event::TooLarge(status) => return self.too_large(i, status, bench),
+                incoming::Event::Data(bytes) => self.body(i, Frame::data(bytes), bench),
+                incoming::Event::Trailers(fields) => self.body(i, Frame::trailers(fields), bench),
+                incoming::Event::End => {
+                    // What a client sends behind trailers isn't read.
+                    if stream.head.is_some() {
+                        self.ask(i, RequestBody::Empty, bench);
+                    } else if let Some(upload) = stream.upload.take() {
+                        upload.end(Ok(()));
+                    }
+                    return;
+                }
             }
         }
     }
 
-    /// What requests have earned since `paid` of them.
-    fn earned(&self, paid: &mut u64) -> u64 {
-        let now = self.requests.load(Relaxed);
-        let fresh = now.saturating_sub(*paid);
-        *paid = now;
-        fresh * CONTROL_PER_REQUEST
+    /// Takes a piece of a request from QUIC; whether there was one.
+    fn receive(&mut self, i: usize, bench: &Bench<'_>) -> bool {
+        let stream = &mut self.streams[i];
+        if let Some(upload) = &stream.upload {
+            if upload.is_abandoned() {
+                // We don't need the rest (RFC 9114 §4.1): no error.
+                stream.receiving = false;
+                let _ = self.quic.recv_stream(stream.id).stop(Code::NoError.into());
+                return false;
+            }
+            if !upload.has_room() {
+                return false;
+            }
+        }
+        match read(&mut self.quic, stream.id) {
+            Chunk::Bytes(bytes) => {
+                if stream.upload.is_some() {
+                    stream.since = bench.now;
+                }
+                stream.incoming.feed(bytes);
+                true
+            }
+            Chunk::End => {
+                stream.receiving = false;
+                stream.incoming.finish();
+                true
+            }
+            Chunk::Blocked => {
+                if stream.upload.is_some() {
+                    let due = stream.since + self.shared.limits.stall;
+                    self.look_again(due);
+                }
+                false
+            }
+            Chunk::Reset => {
+                let id = stream.id;
+                stream.receiving = false;
+                self.fail(id, Fault::Gone, bench.now);
+                false
+            }
+        }
     }
 
-    /// The client's control stream: SETTINGS first, then frames that ask nothing of us.
-    async fn control(&self, reader: &mut Reader) -> Result<(), Fault> {
-        let limits = &self.shared.limits;
-        let first = tokio::time::timeout(limits.header, reader.header()).await;
-        let Ok(first) = first else {
-            return Err(Fault::Connection(Code::MissingSettings));
+    /// A piece of a request's body; the first asks the service.
+    fn body(&mut self, i: usize, frame: Frame<Bytes>, bench: &mut Bench<'_>) {
+        let id = self.streams[i].id;
+        if let Some((_, length)) = &self.streams[i].head {
+            let len = *length;
+            let (sender, receiver) = upload::channel(bench.wakes, self.key(id));
+            sender.push(frame);
+            self.streams[i].upload = Some(sender);
+            self.streams[i].since = bench.now;
+            let body = receiver.boxed_unsync();
+            self.ask(i, RequestBody::Stream { body, len }, bench);
+        } else if let Some(upload) = &self.streams[i].upload {
+            upload.push(frame);
+        }
+    }
+
+    /// Answers a head over its limits.
+    fn too_large(&mut self, i: usize, status: StatusCode, bench: &mut Bench<'_>) {
+        self.cut(Cut::Limit);
+        let id = self.streams[i].id;
+        self.streams[i].receiving = false;
+        let _ = self.quic.recv_stream(id).stop(Code::ExcessiveLoad.into());
+        let mut response = Response {
+            status,
+            headers: HeaderMap::new(),
+            body: Body::Empty,
+            facts: Facts::default(),
         };
-        match first? {
-            None => return Ok(()),
-            Some((kind::SETTINGS, length)) if length <= limits.h3_control => {
-                let settings = tokio::time::timeout(limits.header, reader.payload(length)).await;
-                check_settings(&settings.map_err(|_| Fault::Connection(Code::MissingSettings))??)?;
-            }
-            Some((kind::SETTINGS, _)) => return Err(Fault::Connection(Code::ExcessiveLoad)),
-            Some(_) => return Err(Fault::Connection(Code::MissingSettings)),
-        }
-        let mut paid = 0;
-        while let Some((kind, length)) = reader.header().await? {
-            reader.allow(self.earned(&mut paid));
-            match kind {
-                kind::SETTINGS | kind::DATA | kind::HEADERS | kind::PUSH_PROMISE => {
-                    return Err(Fault::Connection(Code::FrameUnexpected));
-                }
-                kind if kind::RESERVED.contains(&kind) => {
-                    return Err(Fault::Connection(Code::FrameUnexpected));
-                }
-                _ => reader.skip(length).await?,
-            }
-        }
-        Ok(())
+        self.streams[i].answer = Some(Answer::new(&mut response));
+        self.write(id, bench);
     }
 
-    /// The client's QPACK encoder stream: with no table, only setting its capacity to 0 is allowed
-    /// (RFC 9204 §4.3.1).
-    async fn encoder(&self, reader: &mut Reader) -> Result<(), Fault> {
-        while let Some(byte) = reader.byte().await? {
-            if byte != 0x20 {
-                return Err(Fault::Connection(Code::QpackEncoderStream));
-            }
+    /// Asks the service.
+    fn ask(&mut self, i: usize, body: RequestBody, bench: &mut Bench<'_>) {
+        let stream = &mut self.streams[i];
+        let id = stream.id;
+        let Some((head, _)) = stream.head.take() else {
+            return;
+        };
+        if let Some(urgency) = urgency(&head.fields) {
+            let _ = self.quic.send_stream(id).set_priority(urgency);
         }
-        Ok(())
+        let secure = head.scheme.as_deref() != Some(b"http");
+        let request = Request {
+            method: head.method.unwrap_or(Method::GET),
+            scheme: if secure { Scheme::HTTPS } else { Scheme::HTTP },
+            authority: head.authority,
+            target: head.path.unwrap_or_else(|| PathAndQuery::from_static("/")),
+            headers: head.fields,
+            body,
+            protocol: Protocol::H3,
+            peer: self.peer,
+            received: bench.now,
+        };
+        let shared = &self.shared;
+        self.streams[i].exchange = Some(Exchange::begin(&shared.observer, None, &request));
+        let (service, key) = (Arc::clone(&shared.service), self.key(id));
+        let work = Box::pin(async move { (key, Done::Answered(service.serve(request).await)) });
+        self.launch(i, work, bench);
     }
 
-    /// The client's QPACK decoder stream: since we insert nothing, only stream cancellations make
-    /// sense (RFC 9204 §4.4.2).
-    async fn decoder(&self, reader: &mut Reader) -> Result<(), Fault> {
-        let mut paid = 0;
-        while let Some(first) = reader.byte().await? {
-            reader.allow(self.earned(&mut paid));
-            if first & 0xc0 != 0x40 {
-                return Err(Fault::Connection(Code::QpackDecoderStream));
+    /// Runs work of a request: at once where it needs no waiting, as most does.
+    fn launch(&mut self, i: usize, mut work: Work, bench: &mut Bench<'_>) {
+        let mut unwoken = Context::from_waker(Waker::noop());
+        match work.as_mut().poll(&mut unwoken) {
+            Poll::Ready((key, done)) => self.done(key.stream, done, bench),
+            Poll::Pending => {
+                // Polled again, with a waker, before anything else happens.
+                let (handle, registration) = AbortHandle::new_pair();
+                self.streams[i].job = Some(handle);
+                bench.jobs.push(Abortable::new(work, registration));
             }
-            let mut more = first & 0x3f == 0x3f;
-            while more {
-                let Some(byte) = reader.byte().await? else {
-                    return Ok(());
+        }
+    }
+
+    /// A request's work is done.
+    pub(super) fn done(&mut self, id: StreamId, done: Done, bench: &mut Bench<'_>) {
+        let Some(i) = self.find(id) else { return };
+        let stream = &mut self.streams[i];
+        stream.job = None;
+        match done {
+            Done::Answered(mut response) => {
+                if let Some(exchange) = &mut stream.exchange {
+                    let facts = std::mem::take(&mut response.facts);
+                    exchange.answered(response.status.as_u16(), facts);
+                }
+                stream.answer = Some(Answer::new(&mut response));
+            }
+            Done::Next(body, next) => {
+                let Some(answer) = &mut stream.answer else {
+                    return;
                 };
-                more = byte & 0x80 != 0;
+                match next {
+                    Some(Ok(frame)) => {
+                        answer.push(frame);
+                        answer.rest = Some(body);
+                    }
+                    None => answer.ended = true,
+                    Some(Err(_)) => {
+                        return self.fail(id, Fault::Stream(Code::Internal), bench.now);
+                    }
+                }
             }
         }
-        Ok(())
+        self.streams[i].pace.restart(bench.now);
+        self.write(id, bench);
+    }
+
+    /// Writes what there is of a response.
+    fn write(&mut self, id: StreamId, bench: &mut Bench<'_>) {
+        let Some(i) = self.find(id) else { return };
+        let stream = &mut self.streams[i];
+        let Some(answer) = &mut stream.answer else {
+            return;
+        };
+        let wrote = answer.write(self.quic.send_stream(id));
+        let (wrote, bytes) = match wrote {
+            Ok(wrote) => wrote,
+            Err(fault) => return self.fail(id, fault, bench.now),
+        };
+        stream.pace.bytes += bytes as u64;
+        if let Some(exchange) = &mut stream.exchange {
+            exchange.sent(bytes);
+        }
+        match wrote {
+            Wrote::Blocked => {
+                let due = stream.pace.since + self.shared.limits.stall;
+                self.look_again(due);
+            }
+            Wrote::All if answer.ended => self.finished(i, bench.now),
+            Wrote::All => {
+                if let Some(mut body) = answer.rest.take() {
+                    let key = self.key(id);
+                    let work = Box::pin(async move {
+                        let next = body.next().await;
+                        (key, Done::Next(body, next))
+                    });
+                    self.launch(i, work, bench);
+                }
+            }
+        }
+    }
+
+    /// A response is with QUIC to its end.
+    fn finished(&mut self, i: usize, now: Instant) {
+        let mut stream = self.streams.swap_remove(i);
+        if let Some(exchange) = &mut stream.exchange {
+            exchange.complete();
+        }
+        if stream.receiving && !stream.incoming.at_end() {
+            // We don't need the rest (RFC 9114 §4.1): no error.
+            let _ = self.quic.recv_stream(stream.id).stop(Code::NoError.into());
+        }
+        self.ended(now);
+    }
+
+    /// A request is lost, or the connection with it.
+    fn fail(&mut self, id: StreamId, fault: Fault, now: Instant) {
+        let code = match fault {
+            Fault::Connection(code) => return self.close(code, now),
+            Fault::Stream(code) => code,
+            Fault::Gone => Code::RequestCancelled,
+        };
+        let Some(i) = self.find(id) else { return };
+        let stream = self.streams.swap_remove(i);
+        if stream.receiving {
+            let _ = self.quic.recv_stream(id).stop(code.into());
+        }
+        let _ = self.quic.send_stream(id).reset(code.into());
+        self.ended(now);
+    }
+
+    /// One request less.
+    fn ended(&mut self, now: Instant) {
+        if self.streams.is_empty() {
+            self.idle_since = now;
+            if self.draining && self.close_at.is_none() {
+                // What was written must arrive: the client's silence shows that it has.
+                let patience = self.quic.rtt() * 4;
+                let patience = patience.clamp(Duration::from_millis(50), Duration::from_secs(1));
+                self.close_at = Some(now + patience);
+                self.look_again(now + patience);
+            }
+        }
+    }
+
+    /// Announces the end, lets requests under way finish, refuses new ones.
+    pub(super) fn drain(&mut self, now: Instant) {
+        if self.closed || std::mem::replace(&mut self.draining, true) {
+            return;
+        }
+        if self.control.is_none() {
+            return self.close(Code::NoError, now);
+        }
+        // Requests on streams from this one on are not processed (RFC 9114 §5.2). Client-initiated
+        // bidirectional stream n has the id 4n.
+        let mut id = BytesMut::new();
+        put_varint(&mut id, self.requests * 4);
+        let mut out = BytesMut::new();
+        put_varint(&mut out, kind::GOAWAY);
+        put_varint(&mut out, id.len() as u64);
+        out.extend_from_slice(&id);
+        if self.write_control(out) {
+            self.ended(now);
+        } else {
+            self.close(Code::NoError, now);
+        }
+    }
+
+    /// Ends the connection.
+    pub(super) fn close(&mut self, code: Code, now: Instant) {
+        if self.closed {
+            return;
+        }
+        match code {
+            Code::NoError => {}
+            Code::ExcessiveLoad => self.cut(Cut::Limit),
+            _ => self.cut(Cut::Protocol),
+        }
+        self.quic.close(now, code.into(), Bytes::new());
+        self.forget();
+    }
+
+    /// Lets go of everything but QUIC's own farewell.
+    fn forget(&mut self) {
+        self.closed = true;
+        self.streams = Vec::new();
+        self.unis = Vec::new();
+        if self.control.take().is_some() {
+            self.shared.observer.metrics.connection_closed(Protocol::H3);
+        }
+        if self.handshake.take().is_some() {
+            self.cut(Cut::Handshake);
+        }
+    }
+
+    fn cut(&self, why: Cut) {
+        self.shared.observer.metrics.cut(Protocol::H3, why);
+    }
+
+    fn look_again(&mut self, at: Instant) {
+        self.check_at = self.check_at.min(at);
+    }
+
+    /// Enforces timeouts, if it is time to.
+    pub(super) fn check(&mut self, now: Instant) {
+        if self.closed || now < self.check_at {
+            return;
+        }
+        let limits = self.shared.limits.clone();
+        if self.handshake.is_some() {
+            return self.close(Code::NoError, now);
+        }
+        if self
+            .close_at
+            .is_some_and(|at| at <= now && self.streams.is_empty())
+        {
+            return self.close(Code::NoError, now);
+        }
+        if self.streams.is_empty() && now >= self.idle_since + limits.idle {
+            // Pings keep QUIC's own idle timer from ending connections that ask for nothing.
+            self.cut(Cut::Idle);
+            return self.close(Code::NoError, now);
+        }
+        self.check_at = self.idle_since.max(now) + limits.idle;
+        if self.streams.is_empty() {
+            self.check_at = self.idle_since + limits.idle;
+        }
+        if let Some(at) = self.close_at {
+            self.look_again(at.max(now + Duration::from_millis(1)));
+        }
+        self.check_unis(now, limits.header);
+        let ids: Vec<StreamId> = self.streams.iter().map(|stream| stream.id).collect();
+        for id in ids {
+            self.check_stream(id, now);
+        }
+    }
+
+    /// Streams that don't say what they are, or SETTINGS that don't come.
+    fn check_unis(&mut self, now: Instant, patience: Duration) {
+        let mut i = 0;
+        while i < self.unis.len() {
+            let (id, uni, since) = &mut self.unis[i];
+            let due = *since + patience;
+            match uni.advance(&mut self.critical, self.requests) {
+                Ok(Standing::Awaited) if due > now => {
+                    self.check_at = self.check_at.min(due);
+                    i += 1;
+                }
+                Ok(Standing::Awaited) if uni.is_control() => {
+                    return self.close(Code::MissingSettings, now);
+                }
+                Ok(Standing::Awaited) => {
+                    let _ = self.quic.recv_stream(*id).stop(Code::StreamCreation.into());
+                    self.unis.swap_remove(i);
+                }
+                _ => i += 1,
+            }
+        }
+    }
+
+    /// One request's timeouts.
+    fn check_stream(&mut self, id: StreamId, now: Instant) {
+        let Some(i) = self.find(id) else { return };
+        let limits = &self.shared.limits;
+        let stream = &mut self.streams[i];
+        if stream.unresolved() && stream.answer.is_none() {
+            let due = stream.since + limits.header;
+            if due <= now {
+                self.cut(Cut::Header);
+                return self.fail(id, Fault::Stream(Code::RequestIncomplete), now);
+            }
+            self.look_again(due);
+            return;
+        }
+        if let Some(upload) = &stream.upload
+            && stream.receiving
+            && upload.has_room()
+        {
+            let due = stream.since + limits.stall;
+            if due <= now {
+                upload.end(Err(BodyError::Client("the request's body stalled".into())));
+                self.cut(Cut::Stall);
+                return self.fail(id, Fault::Stream(Code::RequestIncomplete), now);
+            }
+            self.look_again(due);
+        }
+        let stream = &mut self.streams[i];
+        if stream.answer.as_ref().is_some_and(Answer::waits) {
+            match stream.pace.judge(now, &self.shared.limits) {
+                Some(due) => self.look_again(due),
+                None => {
+                    self.cut(Cut::Stall);
+                    self.fail(id, Fault::Stream(Code::RequestCancelled), now);
+                }
+            }
+        }
     }
 }
 
-/// Checks a SETTINGS payload (RFC 9114 §7.2.4).
-fn check_settings(payload: &[u8]) -> Result<(), Fault> {
-    let mut rest = payload;
-    let mut seen = Vec::new();
-    while rest.has_remaining() {
-        let (Some(id), Some(_)) = (get_varint(&mut rest), get_varint(&mut rest)) else {
-            return Err(Fault::Connection(Code::Frame));
-        };
-        if setting::RESERVED.contains(&id) || seen.contains(&id) {
-            return Err(Fault::Connection(Code::Settings));
+impl<S> Drop for Connection<S> {
+    fn drop(&mut self) {
+        if self.control.take().is_some() {
+            self.shared.observer.metrics.connection_closed(Protocol::H3);
         }
-        // Nobody has this many settings, and the search is quadratic.
-        if seen.len() == 64 {
-            return Err(Fault::Connection(Code::ExcessiveLoad));
-        }
-        seen.push(id);
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn settings() {
-        let check = |payload: &[u8], result: Result<(), Code>| {
-            assert_eq!(
-                check_settings(payload),
-                result.map_err(Fault::Connection),
-                "{payload:02x?}"
-            );
-        };
-        check(&[], Ok(()));
-        check(&[1, 0, 7, 0, 6, 0x44, 0], Ok(()));
-        check(&[1, 0, 1, 0], Err(Code::Settings));
-        check(&[2, 0], Err(Code::Settings));
-        check(&[1], Err(Code::Frame));
-        check(&[6, 0x44], Err(Code::Frame));
     }
 }

@@ -1,6 +1,6 @@
 //! HTTP/3 and QPACK error codes (RFC 9114 §8.1, RFC 9204 §6) and what ends with them.
 
-use quinn::VarInt;
+use quinn_proto::VarInt;
 
 /// An error code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

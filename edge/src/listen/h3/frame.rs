@@ -1,9 +1,6 @@
-//! Frames and their headers (RFC 9114 §7), read from a stream under a budget.
-
-use std::time::Duration;
+//! Frames and their headers (RFC 9114 §7), parsed from what has arrived, under a budget.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use quinn::{ReadError, RecvStream};
 
 use super::error::{Code, Fault};
 
@@ -19,9 +16,6 @@ pub(super) mod kind {
     /// HTTP/2's PRIORITY, PING, WINDOW_UPDATE and CONTINUATION, which must not appear.
     pub(crate) const RESERVED: [u64; 4] = [0x2, 0x6, 0x8, 0x9];
 }
-
-/// Most bytes taken from QUIC at a time.
-const CHUNK: usize = 16 << 10;
 
 /// A QUIC variable-length integer at the front of `buf` (RFC 9000 §16), if it is complete.
 pub(super) fn get_varint(buf: &mut impl Buf) -> Option<u64> {
@@ -47,19 +41,30 @@ pub(super) fn put_varint(buf: &mut impl BufMut, value: u64) {
     }
 }
 
-/// A stream's bytes with what is left of its budget. Everything read counts, but DATA payload.
-pub(super) struct Reader {
-    stream: RecvStream,
+/// What a look at the input came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Taken<T> {
+    /// It is there.
+    Got(T),
+    /// More has to arrive first.
+    More,
+    /// The stream ended cleanly before it.
+    End,
+}
+
+/// What has arrived of a stream and wasn't taken yet, and what is left of the stream's budget.
+/// Everything taken counts, but DATA payload.
+#[derive(Debug)]
+pub(super) struct Input {
     buf: BytesMut,
     budget: u64,
     finished: bool,
 }
 
-impl Reader {
-    /// Reads `stream`, allowing `budget` bytes of frames.
-    pub(super) fn new(stream: RecvStream, budget: u64) -> Self {
+impl Input {
+    /// Nothing yet, allowing `budget` bytes of frames.
+    pub(super) fn new(budget: u64) -> Self {
         Self {
-            stream,
             buf: BytesMut::new(),
             budget,
             finished: false,
@@ -71,33 +76,33 @@ impl Reader {
         self.budget = self.budget.saturating_add(bytes);
     }
 
-    /// The stream, to stop it.
-    pub(super) fn stream(&mut self) -> &mut RecvStream {
-        &mut self.stream
+    /// Takes bytes that arrived.
+    pub(super) fn feed(&mut self, bytes: &[u8]) {
+        self.buf.extend_from_slice(bytes);
     }
 
-    /// Whether the client finished the stream and everything of it was read.
+    /// The stream ends after what has arrived.
+    pub(super) fn finish(&mut self) {
+        self.finished = true;
+    }
+
+    /// Whether nothing waits to be taken.
+    pub(super) fn is_empty(&self) -> bool {
+        self.buf.is_empty()
+    }
+
+    /// Whether the stream ended and everything of it was taken.
     pub(super) fn at_end(&self) -> bool {
         self.finished && self.buf.is_empty()
     }
 
-    /// Reads more; false at the stream's end.
-    async fn fill(&mut self) -> Result<bool, Fault> {
-        match self.stream.read_chunk(CHUNK, true).await {
-            Ok(Some(chunk)) => {
-                self.buf.extend_from_slice(&chunk.bytes);
-                Ok(true)
-            }
-            Ok(None) => {
-                self.finished = true;
-                Ok(false)
-            }
-            Err(e) => Err(gone(&e)),
-        }
+    /// Whether the stream's end has arrived.
+    pub(super) fn finished(&self) -> bool {
+        self.finished
     }
 
     /// Spends budget.
-    fn spend(&mut self, bytes: u64) -> Result<(), Fault> {
+    pub(super) fn spend(&mut self, bytes: u64) -> Result<(), Fault> {
         self.budget = self
             .budget
             .checked_sub(bytes)
@@ -105,94 +110,81 @@ impl Reader {
         Ok(())
     }
 
-    /// The next integer; none at a clean end before it.
-    pub(super) async fn varint(&mut self) -> Result<Option<u64>, Fault> {
-        loop {
-            let mut front = &self.buf[..];
-            if let Some(value) = get_varint(&mut front) {
-                let used = self.buf.len() - front.len();
-                self.buf.advance(used);
-                self.spend(used as u64)?;
-                return Ok(Some(value));
-            }
-            if !self.fill().await? {
-                // A frame cut in two (RFC 9114 §7.1).
-                return if self.buf.is_empty() {
-                    Ok(None)
-                } else {
-                    Err(Fault::Connection(Code::Frame))
-                };
-            }
+    /// Where something is cut off: more must arrive, unless nothing will (RFC 9114 §7.1).
+    fn short<T>(&self) -> Result<Taken<T>, Fault> {
+        match (self.finished, self.buf.is_empty()) {
+            (false, _) => Ok(Taken::More),
+            (true, true) => Ok(Taken::End),
+            (true, false) => Err(Fault::Connection(Code::Frame)),
         }
     }
 
-    /// The next byte; none at the end.
-    pub(super) async fn byte(&mut self) -> Result<Option<u8>, Fault> {
-        if self.buf.is_empty() && !self.fill().await? {
-            return Ok(None);
+    /// The next integer.
+    pub(super) fn varint(&mut self) -> Result<Taken<u64>, Fault> {
+        let mut front = &self.buf[..];
+        let Some(value) = get_varint(&mut front) else {
+            return self.short();
+        };
+        let used = self.buf.len() - front.len();
+        self.buf.advance(used);
+        self.spend(used as u64)?;
+        Ok(Taken::Got(value))
+    }
+
+    /// The next byte.
+    pub(super) fn byte(&mut self) -> Result<Taken<u8>, Fault> {
+        if self.buf.is_empty() {
+            return self.short();
         }
         self.spend(1)?;
-        Ok(Some(self.buf.get_u8()))
+        Ok(Taken::Got(self.buf.get_u8()))
     }
 
-    /// The next frame's type and length; none at a clean end.
-    pub(super) async fn header(&mut self) -> Result<Option<(u64, u64)>, Fault> {
-        let Some(kind) = self.varint().await? else {
-            return Ok(None);
+    /// The next frame's type and length. The budget of the payload is spent with it, so that a
+    /// length beyond it is refused before it is waited for; but for DATA, which is free, and
+    /// HEADERS, which have a limit of their own to be checked first.
+    pub(super) fn header(&mut self) -> Result<Taken<(u64, u64)>, Fault> {
+        let mut front = &self.buf[..];
+        let (Some(kind), Some(length)) = (get_varint(&mut front), get_varint(&mut front)) else {
+            return self.short();
         };
-        let length = self.varint().await?.ok_or(Fault::Connection(Code::Frame))?;
-        Ok(Some((kind, length)))
+        let used = self.buf.len() - front.len();
+        self.buf.advance(used);
+        self.spend(used as u64)?;
+        if !matches!(kind, kind::DATA | kind::HEADERS) {
+            self.spend(length)?;
+        }
+        Ok(Taken::Got((kind, length)))
     }
 
-    /// A payload of `length` bytes, whole. The caller has checked the length against a limit.
-    pub(super) async fn payload(&mut self, length: u64) -> Result<Bytes, Fault> {
-        self.spend(length)?;
+    /// A payload of `length` bytes, whole, that was paid for.
+    pub(super) fn payload(&mut self, length: u64) -> Result<Taken<Bytes>, Fault> {
         let length = usize::try_from(length).map_err(|_| Fault::Connection(Code::ExcessiveLoad))?;
-        while self.buf.len() < length {
-            if !self.fill().await? {
-                return Err(Fault::Connection(Code::Frame));
-            }
+        if self.buf.len() >= length {
+            return Ok(Taken::Got(self.buf.split_to(length).freeze()));
         }
-        Ok(self.buf.split_to(length).freeze())
+        if self.finished {
+            return Err(Fault::Connection(Code::Frame));
+        }
+        Ok(Taken::More)
     }
 
-    /// Reads `length` bytes and forgets them. They count: a client may not spend our time for
-    /// nothing.
-    pub(super) async fn skip(&mut self, length: u64) -> Result<(), Fault> {
-        self.spend(length)?;
-        let mut left = length;
-        loop {
-            let now = left.min(self.buf.len() as u64);
-            self.buf.advance(now as usize);
-            left -= now;
-            if left == 0 {
-                return Ok(());
-            }
-            if !self.fill().await? {
-                return Err(Fault::Connection(Code::Frame));
-            }
+    /// Forgets what is there of `left` bytes of payload; true once all of it is gone.
+    pub(super) fn skip(&mut self, left: &mut u64) -> Result<bool, Fault> {
+        let now = (*left).min(self.buf.len() as u64);
+        self.buf.advance(now as usize);
+        *left -= now;
+        if *left > 0 && self.finished {
+            return Err(Fault::Connection(Code::Frame));
         }
+        Ok(*left == 0)
     }
 
-    /// At most `max` bytes of a DATA payload, as they come, uncopied where possible.
-    pub(super) async fn data(&mut self, max: u64, stall: Duration) -> Result<Bytes, Fault> {
-        if !self.buf.is_empty() {
-            let now = max.min(self.buf.len() as u64) as usize;
-            return Ok(self.buf.split_to(now).freeze());
-        }
-        let max = usize::try_from(max).unwrap_or(CHUNK).min(CHUNK);
-        match tokio::time::timeout(stall, self.stream.read_chunk(max, true)).await {
-            Err(_) => Err(Fault::Stream(Code::RequestIncomplete)),
-            Ok(Ok(Some(chunk))) => Ok(chunk.bytes),
-            Ok(Ok(None)) => Err(Fault::Connection(Code::Frame)),
-            Ok(Err(e)) => Err(gone(&e)),
-        }
+    /// What is there of the next `max` bytes.
+    pub(super) fn some(&mut self, max: u64) -> Bytes {
+        let now = max.min(self.buf.len() as u64) as usize;
+        self.buf.split_to(now).freeze()
     }
-}
-
-/// What a failed read means.
-fn gone(_: &ReadError) -> Fault {
-    Fault::Gone
 }
 
 #[cfg(test)]
@@ -219,5 +211,27 @@ mod tests {
         check(&[0x7b, 0xbd], 15_293);
         check(&[0x25], 37);
         assert_eq!(get_varint(&mut &[0x40, 0x25][..]), Some(37));
+    }
+
+    #[test]
+    fn headers_arrive_in_pieces_and_are_paid_for() {
+        let mut input = Input::new(20);
+        for byte in [0x40, 0x21, 0x40] {
+            input.feed(&[byte]);
+            assert_eq!(input.header(), Ok(Taken::More));
+        }
+        input.feed(&[0x05]);
+        assert_eq!(input.header(), Ok(Taken::Got((0x21, 5))));
+        let mut left = 5;
+        input.feed(b"abc");
+        assert_eq!(input.skip(&mut left), Ok(false));
+        input.feed(b"de\x01");
+        assert_eq!(input.skip(&mut left), Ok(true));
+        input.finish();
+        assert_eq!(input.header(), Err(Fault::Connection(Code::Frame)));
+
+        let mut input = Input::new(20);
+        input.feed(&[0x21, 0x13]);
+        assert_eq!(input.header(), Err(Fault::Connection(Code::ExcessiveLoad)));
     }
 }

@@ -1,13 +1,24 @@
-//! HTTP/3 (RFC 9114) on quinn: an HTTP layer of our own, so that every frame is bounded before it
-//! is held, and bodies reach QUIC as the cache's own shared bytes.
+//! HTTP/3 (RFC 9114) on quinn's QUIC state machine: an HTTP layer and a driver of our own, so that
+//! every frame is bounded before it is held, bodies reach QUIC as the cache's own shared bytes, and
+//! datagrams leave in batches as large as the kernel takes. One shard a core; connection IDs lead
+//! datagrams to theirs.
 
+mod answer;
+mod cid;
 mod connection;
 mod error;
 mod frame;
+mod head;
 mod huffman;
+mod incoming;
 mod qpack;
-mod request;
+mod shard;
+mod socket;
 mod static_table;
+mod stream;
+mod uni;
+mod upload;
+mod wakes;
 
 use std::{
     io,
@@ -19,17 +30,20 @@ use std::{
     time::Duration,
 };
 
-use quinn::{
-    Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerConfig, TokioRuntime, TransportConfig,
-    VarInt, congestion::CubicConfig, crypto::rustls::QuicServerConfig,
+use quinn_proto::{
+    Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt,
+    congestion::CubicConfig, crypto::rustls::QuicServerConfig,
 };
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
-use super::{Shared, slots::Slot, tls};
-use crate::{
-    config::Limits,
-    exchange::{Protocol, Service},
-    metrics::Cut,
+use self::{
+    cid::{Routing, SHARDS_MAX},
+    shard::{Forwarded, Shard},
+    socket::Socket,
 };
+use super::{Shared, tls};
+use crate::{config::Limits, exchange::Service};
 
 /// Name in ALPN.
 pub(crate) const ALPN: &[u8] = b"h3";
@@ -47,28 +61,87 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 /// Unidirectional streams a client may have open: control, QPACK's two, and room for grease.
 const UNI_STREAMS: u32 = 8;
 
-/// Opens the QUIC endpoint on that socket.
-///
-/// # Errors
-/// Where TLS or the socket can't be set up.
-pub(crate) fn endpoint(
-    socket: UdpSocket,
-    certificate: &Arc<tls::Certificate>,
-    limits: &Limits,
-) -> io::Result<Endpoint> {
-    let tls = tls::server_config(certificate, &[ALPN]).map_err(io::Error::other)?;
-    let crypto = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
-    let mut config = ServerConfig::with_crypto(Arc::new(crypto));
-    config.transport_config(Arc::new(transport(limits)));
-    config.max_incoming(limits.retry_above.saturating_mul(4).max(64));
-    config.incoming_buffer_size(64 << 10);
-    config.incoming_buffer_size_total(16 << 20);
-    Endpoint::new(
-        EndpointConfig::default(),
-        Some(config),
-        socket,
-        Arc::new(TokioRuntime),
-    )
+/// Datagrams that may wait for a shard which other shards received.
+const FORWARDED: usize = 1024;
+
+/// HTTP/3 on a port: shards that share it, not yet running.
+pub(crate) struct Listener {
+    sockets: Vec<Socket>,
+    config: Arc<ServerConfig>,
+    common: Common,
+    receivers: Vec<mpsc::Receiver<Forwarded>>,
+}
+
+/// What the shards of a port share.
+struct Common {
+    routing: Routing,
+    forwards: Vec<mpsc::Sender<Forwarded>>,
+    /// Handshakes under way.
+    handshakes: Arc<AtomicUsize>,
+    /// Cancelled when connections must close at once.
+    close: CancellationToken,
+}
+
+impl Listener {
+    /// Serves HTTP/3 on those sockets, which share one port; a shard each.
+    ///
+    /// # Errors
+    /// Where TLS or a socket can't be set up.
+    pub(crate) fn new(
+        sockets: Vec<UdpSocket>,
+        certificate: &Arc<tls::Certificate>,
+        limits: &Limits,
+    ) -> io::Result<Self> {
+        let tls = tls::server_config(certificate, &[ALPN]).map_err(io::Error::other)?;
+        let crypto = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
+        let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+        config.transport_config(Arc::new(transport(limits)));
+        config.max_incoming(limits.retry_above.saturating_mul(4).max(64));
+        config.incoming_buffer_size(64 << 10);
+        config.incoming_buffer_size_total(16 << 20);
+        let sockets: Vec<_> = sockets
+            .into_iter()
+            .take(SHARDS_MAX)
+            .map(Socket::new)
+            .collect::<io::Result<_>>()?;
+        let (forwards, receivers) = sockets.iter().map(|_| mpsc::channel(FORWARDED)).unzip();
+        Ok(Self {
+            sockets,
+            config: Arc::new(config),
+            common: Common {
+                routing: Routing::default(),
+                forwards,
+                handshakes: Arc::default(),
+                close: CancellationToken::new(),
+            },
+            receivers,
+        })
+    }
+
+    /// Starts the shards, each a task of `shared`. They run until a drain has left no connection,
+    /// or until the token handed back is cancelled.
+    pub(crate) fn start<S: Service>(self, shared: &Arc<Shared<S>>) -> CancellationToken {
+        let common = Arc::new(self.common);
+        let reset_keys = Arc::new(EndpointConfig::default());
+        let parts = self.sockets.into_iter().zip(self.receivers);
+        for (number, (socket, forwarded)) in parts.enumerate() {
+            let mut config = (*reset_keys).clone();
+            let routing = common.routing.clone();
+            config.cid_generator(move || routing.generator(number));
+            let server = Some(Arc::clone(&self.config));
+            // Path MTU discovery is per connection and on by default.
+            let endpoint = Endpoint::new(Arc::new(config), server, true, None);
+            let shard = Shard::new(
+                Arc::clone(shared),
+                Arc::clone(&common),
+                number,
+                (socket, endpoint),
+                forwarded,
+            );
+            shared.tasks.spawn(shard.run());
+        }
+        common.close.clone()
+    }
 }
 
 fn transport(limits: &Limits) -> TransportConfig {
@@ -90,33 +163,6 @@ fn transport(limits: &Limits) -> TransportConfig {
     config
 }
 
-/// Accepts connections until the drain begins; those accepted live on.
-pub(crate) async fn serve<S: Service>(shared: Arc<Shared<S>>, endpoint: Endpoint) {
-    let handshakes = Arc::new(AtomicUsize::new(0));
-    loop {
-        let incoming = tokio::select! {
-            incoming = endpoint.accept() => incoming,
-            () = shared.drain.cancelled() => return,
-        };
-        let Some(incoming) = incoming else { return };
-        if handshakes.load(Relaxed) >= shared.limits.retry_above && incoming.may_retry() {
-            // Whoever forges addresses never sees the token.
-            let _ = incoming.retry();
-            continue;
-        }
-        let Some(slot) = shared.slots.take(incoming.remote_address().ip()) else {
-            shared.observer.metrics.cut(Protocol::H3, Cut::Connections);
-            incoming.refuse();
-            continue;
-        };
-        let theirs = Arc::clone(&shared);
-        let under_way = UnderWay::new(&handshakes);
-        shared
-            .tasks
-            .spawn(async move { connection(theirs, incoming, slot, under_way).await });
-    }
-}
-
 /// A handshake that is counted until dropped.
 struct UnderWay(Arc<AtomicUsize>);
 
@@ -131,21 +177,4 @@ impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
     }
-}
-
-async fn connection<S: Service>(
-    shared: Arc<Shared<S>>,
-    incoming: Incoming,
-    slot: Slot,
-    under_way: UnderWay,
-) {
-    let handshake = async { incoming.accept()?.await };
-    match tokio::time::timeout(shared.limits.handshake, handshake).await {
-        Ok(Ok(quic)) => {
-            drop(under_way);
-            connection::serve(shared, quic).await;
-        }
-        Ok(Err(_)) | Err(_) => shared.observer.metrics.cut(Protocol::H3, Cut::Handshake),
-    }
-    drop(slot);
 }
