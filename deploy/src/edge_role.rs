@@ -14,9 +14,20 @@ use crate::{config::File, data::write_whole, shutdown};
 /// What `segue edge` takes.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// The origin: http://host:port or https://host:port.
-    #[arg(long, env = "SEGUE_UPSTREAM", value_name = "URL")]
-    upstream: Option<String>,
+    /// The origin: http://host:port, https://host (HTTP/2 where offered), h2c://host:port (HTTP/2 in
+    /// the clear) or s3://bucket/prefix?endpoint=URL. May be given several times; the environment
+    /// has them with spaces between.
+    #[arg(
+        long,
+        env = "SEGUE_UPSTREAM",
+        value_name = "URL",
+        value_delimiter = ' '
+    )]
+    upstream: Vec<String>,
+
+    /// Path that is asked for to see whether an origin is up [default: no checks].
+    #[arg(long, env = "SEGUE_HEALTH_PATH", value_name = "PATH")]
+    health_path: Option<String>,
 
     /// Plaintext HTTP/1.1 and HTTP/2 (prior knowledge), for local use and behind a balancer
     /// [default: 127.0.0.1:8080 where --https is not given either].
@@ -117,7 +128,10 @@ fn resolve(args: Args) -> anyhow::Result<Config> {
         Some(path) => File::read(path)?.edge.unwrap_or_default(),
         None => Config::default(),
     };
-    set(&mut config.upstream, args.upstream);
+    set_upstreams(&mut config, args.upstream);
+    if let Some(path) = args.health_path {
+        config.upstreams.health.path = Some(path);
+    }
     set(&mut config.memory, args.memory);
     set(&mut config.disk_size, args.disk_size);
     set(&mut config.state_dir, args.state_dir);
@@ -147,6 +161,21 @@ fn resolve(args: Args) -> anyhow::Result<Config> {
         config.http = Some(SocketAddr::from(([127, 0, 0, 1], 8080)));
     }
     Ok(config)
+}
+
+/// Flags replace whatever origins a file names.
+fn set_upstreams(config: &mut Config, urls: Vec<String>) {
+    match urls.as_slice() {
+        [] => {}
+        [one] => {
+            config.upstream.clone_from(one);
+            config.upstreams.origins.clear();
+        }
+        several => {
+            config.upstream.clear();
+            config.upstreams.origins = several.iter().map(|url| url.as_str().into()).collect();
+        }
+    }
 }
 
 fn set<T>(field: &mut T, given: Option<T>) {

@@ -59,7 +59,19 @@ fn configuration() -> Result<(Config, usize), Failure> {
     while let Some(flag) = args.next() {
         let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;
         match flag.as_str() {
-            "--upstream" => config.upstream = value,
+            "--upstream" if config.upstream.is_empty() && config.upstreams.origins.is_empty() => {
+                config.upstream = value;
+            }
+            "--upstream" => {
+                let first = std::mem::take(&mut config.upstream);
+                let origins = &mut config.upstreams.origins;
+                origins.extend(
+                    Some(first)
+                        .filter(|url| !url.is_empty())
+                        .map(|url| url.as_str().into()),
+                );
+                origins.push(value.as_str().into());
+            }
             "--http" => config.http = Some(value.parse()?),
             "--https" => config.https = Some(value.parse()?),
             "--admin" => config.admin = Some(value.parse()?),

@@ -5,11 +5,10 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use http::Uri;
 use serde::{Deserialize, Serialize};
 
-pub use crate::limits::Limits;
 use crate::units;
+pub use crate::{limits::Limits, upstream::config::UpstreamLimits};
 
 /// Where the keys come from that tokens are verified with.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -93,52 +92,15 @@ impl Serialize for Secret {
     }
 }
 
-/// Waits towards upstreams.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct UpstreamLimits {
-    /// From resolving the name to the end of the TLS handshake. 5 s.
-    #[serde(with = "units::duration")]
-    pub connect: Duration,
-    /// From the request sent to the response's head. 30 s.
-    #[serde(with = "units::duration")]
-    pub first_byte: Duration,
-    /// Between two pieces of a body, either direction. 15 s.
-    #[serde(with = "units::duration")]
-    pub stall: Duration,
-    /// How long an unused connection is kept; shorter than the upstream's own keep-alive saves
-    /// retries. 30 s.
-    #[serde(with = "units::duration")]
-    pub idle: Duration,
-    /// Connections to one upstream; requests beyond wait. 256.
-    pub connections: usize,
-    /// Unused connections kept to one upstream. 64.
-    pub idle_connections: usize,
-    /// How long a request may wait for a connection to become free. 2 s.
-    #[serde(with = "units::duration")]
-    pub queue: Duration,
-}
-
-impl Default for UpstreamLimits {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(5),
-            first_byte: Duration::from_secs(30),
-            stall: Duration::from_secs(15),
-            idle: Duration::from_secs(30),
-            connections: 256,
-            idle_connections: 64,
-            queue: Duration::from_secs(2),
-        }
-    }
-}
-
 /// The configuration of one edge.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Config {
-    /// The origin: `http://host:port` or `https://host:port`, without a path.
+    /// The origin: `http://host:port`, `https://host`, `h2c://host:port` or `s3://bucket/prefix`.
+    /// Where there are several, `upstreams.origins` instead.
     pub upstream: String,
+    /// Several origins, peers, and how they are dealt with.
+    pub upstreams: crate::upstream::config::Config,
     /// What `Host` the upstream is sent.
     pub upstream_host: HostPolicy,
     /// Waits and pools towards the upstream.
@@ -192,6 +154,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             upstream: String::new(),
+            upstreams: crate::upstream::config::Config::default(),
             upstream_host: HostPolicy::default(),
             upstream_limits: UpstreamLimits::default(),
             upstream_ca: None,
@@ -228,9 +191,7 @@ impl Config {
     /// All faults, one sentence each.
     pub fn validate(&self) -> Result<(), Faults> {
         let mut faults = Vec::new();
-        if let Err(fault) = self.upstream_uri() {
-            faults.push(fault);
-        }
+        self.upstream_faults(&mut faults);
         if self.http.is_none() && self.https.is_none() {
             faults.push("neither http nor https is set: nothing to listen on".into());
         }
@@ -262,38 +223,6 @@ impl Config {
             Ok(())
         } else {
             Err(Faults(faults))
-        }
-    }
-
-    /// The upstream as a URI with scheme and authority.
-    ///
-    /// # Errors
-    /// A sentence for the operator.
-    pub fn upstream_uri(&self) -> Result<Uri, String> {
-        if self.upstream.is_empty() {
-            return Err("upstream is not set; write for example http://127.0.0.1:3000".into());
-        }
-        let uri: Uri = self
-            .upstream
-            .parse()
-            .map_err(|e| format!("upstream `{}` is no URL: {e}", self.upstream))?;
-        match (uri.scheme_str(), uri.authority()) {
-            (Some("http" | "https"), Some(authority)) if authority.as_str().contains('@') => Err(
-                format!("upstream `{}` must not hold credentials", authority.host()),
-            ),
-            (Some("http" | "https"), Some(_))
-                if matches!(uri.path(), "" | "/") && uri.query().is_none() =>
-            {
-                Ok(uri)
-            }
-            (Some("http" | "https"), Some(_)) => Err(format!(
-                "upstream `{}` has a path; paths are forwarded as clients send them",
-                self.upstream
-            )),
-            _ => Err(format!(
-                "upstream `{}` must start with http:// or https:// and a host",
-                self.upstream
-            )),
         }
     }
 
@@ -341,20 +270,6 @@ impl Config {
                 "name `{}` must be a token that starts with a letter",
                 self.name
             ));
-        }
-        let upstream = &self.upstream_limits;
-        if upstream.connections == 0 {
-            faults.push("upstream-limits.connections must be at least 1".into());
-        }
-        for (name, wait) in [
-            ("connect", upstream.connect),
-            ("first-byte", upstream.first_byte),
-            ("stall", upstream.stall),
-            ("queue", upstream.queue),
-        ] {
-            if wait.is_zero() {
-                faults.push(format!("upstream-limits.{name} must not be 0"));
-            }
         }
     }
 }
@@ -417,22 +332,5 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(fault.contains("upstraem"), "{fault}");
-    }
-
-    #[test]
-    fn upstreams() {
-        let check = |upstream: &str, good: bool| {
-            let config = Config {
-                upstream: upstream.into(),
-                ..Config::default()
-            };
-            assert_eq!(config.upstream_uri().is_ok(), good, "{upstream}");
-        };
-        check("http://127.0.0.1:3000", true);
-        check("https://origin.example/", true);
-        check("origin.example", false);
-        check("http://user:pw@origin", false);
-        check("http://origin/path", false);
-        check("", false);
     }
 }

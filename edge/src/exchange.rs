@@ -368,6 +368,8 @@ pub enum UpstreamFault {
     Protocol,
     /// The request's body failed: the client's fault.
     RequestBody,
+    /// The request has passed this edge before (RFC 8586).
+    Loop,
 }
 
 impl UpstreamFault {
@@ -380,6 +382,7 @@ impl UpstreamFault {
             Self::Reset => "upstream-reset",
             Self::Protocol => "upstream-protocol",
             Self::RequestBody => "request-body",
+            Self::Loop => "upstream-loop",
         }
     }
 }

@@ -5,11 +5,19 @@
 
 use std::{
     fmt::Write as _,
-    sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
-use crate::exchange::{CacheStats, Outcome, Protocol};
+use arc_swap::ArcSwapOption;
+
+use crate::{
+    exchange::{CacheStats, Outcome, Protocol},
+    upstream::stats as upstream,
+};
 
 /// Protocols in the order of their index.
 const PROTOCOLS: [Protocol; 3] = [Protocol::H1, Protocol::H2, Protocol::H3];
@@ -83,7 +91,7 @@ impl Cut {
 
 /// Times in buckets.
 #[derive(Debug, Default)]
-struct Histogram {
+pub(crate) struct Histogram {
     /// Observations at or under each bound, and above all of them; not cumulative.
     buckets: [AtomicU64; BUCKETS_US.len() + 1],
     /// Sum in microseconds.
@@ -91,14 +99,14 @@ struct Histogram {
 }
 
 impl Histogram {
-    fn observe(&self, time: Duration) {
+    pub(crate) fn observe(&self, time: Duration) {
         let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let bucket = BUCKETS_US.partition_point(|bound| *bound < us);
         self.buckets[bucket].fetch_add(1, Relaxed);
         self.sum_us.fetch_add(us, Relaxed);
     }
 
-    fn write(&self, out: &mut String, name: &str, labels: &str) {
+    pub(crate) fn write(&self, out: &mut String, name: &str, labels: &str) {
         let mut count = 0;
         for (bound, bucket) in BUCKETS_US.iter().zip(&self.buckets) {
             count += bucket.load(Relaxed);
@@ -161,6 +169,8 @@ pub struct Metrics {
     pub(crate) upstream_failures: AtomicU64,
     /// Requests sent again since a kept connection had gone stale.
     pub(crate) upstream_retries: AtomicU64,
+    /// Each upstream's own, by configured name.
+    upstreams: ArcSwapOption<Vec<Arc<upstream::Stats>>>,
 }
 
 /// Index of a protocol.
@@ -358,6 +368,14 @@ impl Metrics {
             kind(out, name, "counter");
             line(out, name, "", value.load(Relaxed));
         }
+        if let Some(upstreams) = self.upstreams.load().as_ref() {
+            upstream::render(out, upstreams);
+        }
+    }
+
+    /// Shows these upstreams from now on.
+    pub(crate) fn set_upstreams(&self, upstreams: Vec<Arc<upstream::Stats>>) {
+        self.upstreams.store(Some(Arc::new(upstreams)));
     }
 }
 
@@ -410,12 +428,12 @@ fn render_cache(out: &mut String, cache: &CacheStats) {
 }
 
 /// The `# TYPE` line.
-fn kind(out: &mut String, name: &str, type_: &str) {
+pub(crate) fn kind(out: &mut String, name: &str, type_: &str) {
     let _ = writeln!(out, "# TYPE {name} {type_}");
 }
 
 /// One sample.
-fn line(out: &mut String, name: &str, labels: &str, value: u64) {
+pub(crate) fn line(out: &mut String, name: &str, labels: &str, value: u64) {
     let _ = match labels {
         "" => writeln!(out, "{name} {value}"),
         labels => writeln!(out, "{name}{{{labels}}} {value}"),

@@ -399,6 +399,7 @@ impl Edge {
             UpstreamFault::Timeout => StatusCode::GATEWAY_TIMEOUT,
             UpstreamFault::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             UpstreamFault::RequestBody => StatusCode::BAD_REQUEST,
+            UpstreamFault::Loop => StatusCode::LOOP_DETECTED,
             _ => StatusCode::BAD_GATEWAY,
         };
         self.error(status, error.fault.as_str(), forward)

@@ -127,7 +127,7 @@ impl Server {
             admin: sockets.admin.as_ref().and_then(|l| l.local_addr().ok()),
         };
         let access_log = log::open(&config.access_log, Arc::clone(&metrics)).map_err(Error::Log)?;
-        let upstream = Arc::new(upstream::Http1::new(&config, Arc::clone(&metrics))?);
+        let upstream = Arc::new(upstream::Upstreams::open(&config, Arc::clone(&metrics)).await?);
         let edge = Arc::new(Edge::open(settings(&config)?, upstream).await?);
         Ok(Self {
             edge,
@@ -293,6 +293,11 @@ fn settings(config: &Config) -> Result<Settings, Error> {
             Some(keyset.map_err(|e| Error::Keyset(format!("{}: {e}", path.display())))?)
         }
     };
+    let mut keyset = keyset;
+    if let Some(keyset) = &mut keyset {
+        upstream::admit_peers(keyset, &config.upstreams.peers)
+            .map_err(|e| Error::Keyset(format!("upstreams.peers.secret: {e}")))?;
+    }
     Ok(Settings {
         memory: config.memory,
         disk: config.disk.clone(),

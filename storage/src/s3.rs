@@ -6,6 +6,7 @@
 //! before `a-b`).
 
 mod fault;
+mod identity;
 mod upload;
 
 use std::{
@@ -27,6 +28,7 @@ use futures_util::{StreamExt, stream, stream::BoxStream};
 
 use crate::{Error, Key, Meta, Object, ObjectStore, Upload, can_start_keys, clamp};
 use fault::Fault;
+pub use identity::{Identity, Keys};
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -81,6 +83,16 @@ impl Config {
         }
     }
 
+    /// Reads `s3://bucket/prefix?endpoint=…&region=…&path-style=…`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with a sentence that says what to change.
+    pub fn from_url(url: &str) -> Result<Self, Error> {
+        let config = crate::url::parse_s3_url(url)?;
+        config.check()?;
+        Ok(config)
+    }
+
     fn check(&self) -> Result<(), Error> {
         if !self.prefix.is_empty() && Key::new(self.prefix.as_str()).is_err() {
             return Err(Error::Config(format!(
@@ -128,6 +140,35 @@ impl fmt::Debug for S3 {
     }
 }
 
+/// The SDK's settings for a service, from a configuration and from the environment.
+async fn shared(config: &Config) -> aws_config::SdkConfig {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .operation_timeout(OPERATION_TIMEOUT)
+        .build();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .timeout_config(timeouts)
+        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS));
+    if let Some(region) = &config.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    if let Some(endpoint) = &config.endpoint {
+        loader = loader.endpoint_url(endpoint.clone());
+    }
+    if let Some((access, secret)) = &config.credentials {
+        loader = loader.credentials_provider(Credentials::new(
+            access.clone(),
+            secret.clone(),
+            None,
+            None,
+            "configuration",
+        ));
+    }
+    loader.load().await
+}
+
 impl S3 {
     /// Connects, and lists once to see that endpoint, credentials and bucket are right.
     ///
@@ -135,31 +176,7 @@ impl S3 {
     /// [`Error::Config`] with a sentence that says what to change.
     pub async fn connect(config: Config) -> Result<Self, Error> {
         config.check()?;
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-            .operation_timeout(OPERATION_TIMEOUT)
-            .build();
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .timeout_config(timeouts)
-            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS));
-        if let Some(region) = config.region {
-            loader = loader.region(Region::new(region));
-        }
-        if let Some(endpoint) = config.endpoint {
-            loader = loader.endpoint_url(endpoint);
-        }
-        if let Some((access, secret)) = config.credentials {
-            loader = loader.credentials_provider(Credentials::new(
-                access,
-                secret,
-                None,
-                None,
-                "configuration",
-            ));
-        }
-        let shared = loader.load().await;
+        let shared = shared(&config).await;
         let endpoint = shared.endpoint_url().map(str::to_owned);
         let mut builder = aws_sdk_s3::config::Builder::from(&shared)
             .force_path_style(config.path_style.unwrap_or(endpoint.is_some()));

@@ -44,6 +44,14 @@ fn parse(url: &str) -> Result<Location, Error> {
     }
 }
 
+/// Reads an S3 URL.
+pub(crate) fn parse_s3_url(url: &str) -> Result<s3::Config, Error> {
+    match parse(url)? {
+        Location::S3(config) => Ok(config),
+        Location::Directory(_) => Err(Error::Config(format!("`{url}` is no s3:// URL"))),
+    }
+}
+
 fn parse_s3(rest: &str) -> Result<s3::Config, String> {
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));

@@ -12,13 +12,14 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use super::pool::Lease;
+use super::{node::Ticket, transport::Held};
 use crate::exchange::BodyError;
 
-/// The body; dropping it before its end closes the connection.
+/// The body; dropping it before its end abandons the exchange.
 pub(super) struct ResponseBody {
     incoming: Incoming,
-    lease: Option<Lease>,
+    held: Option<Held>,
+    ticket: Ticket,
     stall: Duration,
     sleep: Pin<Box<Sleep>>,
     /// Whether the sleep runs for the current wait.
@@ -26,10 +27,11 @@ pub(super) struct ResponseBody {
 }
 
 impl ResponseBody {
-    pub(super) fn new(incoming: Incoming, lease: Lease, stall: Duration) -> Self {
+    pub(super) fn new(incoming: Incoming, held: Held, ticket: Ticket, stall: Duration) -> Self {
         let mut body = Self {
             incoming,
-            lease: Some(lease),
+            held: Some(held),
+            ticket,
             stall,
             sleep: Box::pin(tokio::time::sleep(stall)),
             waiting: false,
@@ -39,11 +41,21 @@ impl ResponseBody {
     }
 
     fn end_if_over(&mut self) {
-        if self.incoming.is_end_stream()
-            && let Some(lease) = self.lease.take()
-        {
-            lease.give_back();
+        if self.incoming.is_end_stream() {
+            self.end();
         }
+    }
+
+    fn end(&mut self) {
+        if let Some(held) = self.held.take() {
+            held.give_back();
+        }
+    }
+
+    fn break_off(&mut self, why: String) -> BodyError {
+        self.held = None;
+        self.ticket.broke_off();
+        BodyError::Upstream(why)
     }
 }
 
@@ -63,27 +75,20 @@ impl Body for ResponseBody {
                 this.sleep.as_mut().reset(Instant::now() + stall);
             }
             ready!(this.sleep.as_mut().poll(cx));
-            this.lease = None;
-            return Poll::Ready(Some(Err(BodyError::Upstream(
-                "the response's body stalled".into(),
-            ))));
+            let error = this.break_off("the response's body stalled".into());
+            return Poll::Ready(Some(Err(error)));
         };
         this.waiting = false;
         match frame {
             None => {
-                if let Some(lease) = this.lease.take() {
-                    lease.give_back();
-                }
+                this.end();
                 Poll::Ready(None)
             }
             Some(Ok(frame)) => {
                 this.end_if_over();
                 Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(e)) => {
-                this.lease = None;
-                Poll::Ready(Some(Err(BodyError::Upstream(e.to_string()))))
-            }
+            Some(Err(e)) => Poll::Ready(Some(Err(this.break_off(e.to_string())))),
         }
     }
 

@@ -8,7 +8,15 @@ mod cache_ranges;
 mod cache_restart;
 mod cache_revisions;
 mod fake_origin;
+mod moody_origin;
+mod relay;
 mod support;
+mod upstream;
+mod upstream_peers;
+mod upstream_s3;
+#[path = "../../../storage/tests/it/weed.rs"]
+#[allow(dead_code, clippy::print_stderr)]
+mod weed;
 mod wire;
 mod wire_h3;
 mod wire_limits;
