@@ -37,6 +37,8 @@ pub(crate) struct Asked {
     pub(crate) cc: directives::Request,
     /// Its range, of a GET.
     pub(crate) range: Option<Spec>,
+    /// Whether nobody has asked for it yet.
+    pub(crate) ahead: bool,
 }
 
 impl Asked {
@@ -66,6 +68,16 @@ impl Asked {
             range,
             protocol,
             name,
+            ahead: false,
+        }
+    }
+
+    /// A request for another object of the same host, made before anybody asks for it.
+    pub(crate) fn for_prefetch(&self, target: PathAndQuery, headers: HeaderMap) -> Self {
+        let (authority, name) = (self.authority.clone(), self.name.clone());
+        Self {
+            ahead: true,
+            ..Self::new(Method::GET, authority, target, headers, self.protocol, name)
         }
     }
 

@@ -134,6 +134,10 @@ pub struct Config {
     /// Bytes of a slice, the unit objects are fetched and kept in; a power of two. 256 KiB.
     #[serde(with = "units::size")]
     pub slice: u64,
+    /// Bytes that may be on their way before anybody asked for them (readahead and prefetch), an
+    /// eighth of it for one client; 0 turns both off. 16 MiB.
+    #[serde(with = "units::size")]
+    pub prefetch: u64,
     /// Keyset file for tokens.
     pub keyset: KeysetSource,
     /// Path prefixes that need a token once a keyset is set.
@@ -169,6 +173,7 @@ impl Default for Config {
             disk: None,
             disk_size: 10 << 30,
             slice: 256 << 10,
+            prefetch: 16 << 20,
             keyset: KeysetSource::None,
             protect: vec!["/media/".into(), "/v1/".into()],
             stale_if_error: Duration::from_secs(24 * 3600),

@@ -441,6 +441,19 @@ pub struct CacheStats {
     pub disk_writes: u64,
     /// Disk entries refused: corrupt, foreign or of another version.
     pub disk_corrupt: u64,
+    /// Entries meant for the disk tier that were not written: the queue was full, or the disk
+    /// failed.
+    pub disk_dropped: u64,
+    /// Reads and writes of the disk tier that failed or took too long.
+    pub disk_faults: u64,
+    /// 1 while the disk tier is given up on and the memory tier works alone.
+    pub disk_failed: u64,
+    /// Bytes fetched before anybody asked for them.
+    pub prefetch_bytes: u64,
+    /// Of these, bytes that somebody asked for while they were in memory.
+    pub prefetch_useful_bytes: u64,
+    /// Of these, bytes evicted before anybody did.
+    pub prefetch_wasted_bytes: u64,
     /// Fetches running now.
     pub fills: u64,
     /// Fetches since start.

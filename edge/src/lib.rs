@@ -13,6 +13,7 @@ pub mod config;
 pub mod dev_cert;
 pub mod exchange;
 mod limits;
+mod link;
 mod listen;
 mod log;
 pub mod metrics;

@@ -409,6 +409,28 @@ fn render_cache(out: &mut String, cache: &CacheStats) {
             "counter",
             cache.disk_corrupt,
         ),
+        (
+            "segue_edge_disk_dropped_total",
+            "counter",
+            cache.disk_dropped,
+        ),
+        ("segue_edge_disk_faults_total", "counter", cache.disk_faults),
+        ("segue_edge_disk_failed", "gauge", cache.disk_failed),
+        (
+            "segue_edge_prefetch_bytes_total",
+            "counter",
+            cache.prefetch_bytes,
+        ),
+        (
+            "segue_edge_prefetch_useful_bytes_total",
+            "counter",
+            cache.prefetch_useful_bytes,
+        ),
+        (
+            "segue_edge_prefetch_wasted_bytes_total",
+            "counter",
+            cache.prefetch_wasted_bytes,
+        ),
         ("segue_edge_fills", "gauge", cache.fills),
         ("segue_edge_fills_total", "counter", cache.fills_total),
         (

@@ -3,12 +3,12 @@
 //! Every stored response remembers the sequence number that was current when it was asked for. A
 //! purge takes the next number and notes it for its target; from then on responses with an earlier
 //! number don't count. That is O(1), covers what is in flight, and needs nothing removed anywhere.
-//! Purges are in a log, synced before they are acknowledged, and read back before serving.
+//! Purges are in a [`log`], synced before they are acknowledged, and read back before serving.
+
+mod log;
 
 use std::{
     collections::HashMap,
-    fs::{File, OpenOptions},
-    io::Write as _,
     path::Path,
     sync::{
         Arc,
@@ -24,8 +24,8 @@ use crate::{
     serve::Error,
 };
 
-/// Targets remembered one by one; beyond, the older half is remembered as one purge of everything
-/// that is as old.
+/// Targets of a kind remembered one by one; beyond, the older half is remembered as one purge of
+/// everything that is as old.
 const MAX_TARGETS: usize = 100_000;
 
 /// A purge target of at most this many bytes.
@@ -44,26 +44,30 @@ pub(crate) enum Verdict {
 
 /// All purges so far.
 pub(crate) struct Purges {
+    /// The number of the last purge.
     sequence: AtomicU64,
-    targets: RwLock<Targets>,
-    log: Option<Arc<Mutex<File>>>,
+    targets: Arc<RwLock<Targets>>,
+    log: Option<Arc<Mutex<log::Log>>>,
 }
 
-#[derive(Default)]
+/// What was purged.
+#[derive(Clone, Default)]
 struct Targets {
+    /// The number this run's purges come after.
+    start: u64,
     hard: Sequences,
     soft: Sequences,
 }
 
 /// The number of the last purge of each target.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Sequences {
     all: u64,
     urls: HashMap<String, u64>,
     keys: HashMap<String, u64>,
     prefixes: HashMap<String, u64>,
     /// Lengths that occur among the prefixes, with how many have them: what a lookup tries.
-    prefix_lengths: Vec<(usize, usize)>,
+    prefix_lengths: HashMap<usize, usize>,
 }
 
 impl Purges {
@@ -73,28 +77,20 @@ impl Purges {
     /// [`Error::Disk`] where the log can't be read or written.
     pub(crate) fn open(directory: Option<&Path>, now: UnixMs) -> Result<Self, Error> {
         let mut targets = Targets::default();
-        let mut last = 0;
-        let log = match directory {
-            None => None,
+        let (log, start) = match directory {
+            None => (None, now.0 * 1000),
             Some(directory) => {
-                let failed = |source: std::io::Error| Error::Disk {
+                let opened = log::Log::open(directory, &mut targets, now);
+                let (log, start) = opened.map_err(|source| Error::Disk {
                     what: "opening the purge log",
                     source: source.into(),
-                };
-                std::fs::create_dir_all(directory).map_err(failed)?;
-                let path = directory.join("purges.log");
-                let text = read_if_there(&path).map_err(failed)?;
-                last = targets.read(&text, now);
-                Some(Arc::new(Mutex::new(
-                    rewrite(directory, &path, &targets).map_err(failed)?,
-                )))
+                })?;
+                (Some(Arc::new(Mutex::new(log))), start)
             }
         };
-        // By the clock, so that a number used by a purge that never became durable isn't reused.
-        let sequence = AtomicU64::new((now.0 * 1000).max(last + 1));
         Ok(Self {
-            sequence,
-            targets: RwLock::new(targets),
+            sequence: AtomicU64::new(start),
+            targets: Arc::new(RwLock::new(targets)),
             log,
         })
     }
@@ -111,6 +107,10 @@ impl Purges {
         keys: impl Fn() -> Box<dyn Iterator<Item = &'a str> + 'a>,
         sequence: u64,
     ) -> Verdict {
+        if sequence >= self.sequence() {
+            // Asked for after the last purge: the common case, and no lock.
+            return Verdict::Keep;
+        }
         let targets = self.targets.read();
         if targets.hard.hits(target, &keys, sequence) {
             Verdict::Hard
@@ -126,20 +126,14 @@ impl Purges {
     /// # Errors
     /// [`Error::Disk`] where it could not be made durable; it is in force until a restart.
     pub(crate) async fn purge(&self, purge: Purge, mode: PurgeMode) -> Result<(), Error> {
-        let sequence = {
-            let mut targets = self.targets.write();
-            let sequence = self.sequence.fetch_add(1, Ordering::AcqRel) + 1;
-            targets.note(&purge, mode, sequence);
-            sequence
-        };
+        let sequence = self.note(&purge, mode);
         let Some(log) = self.log.clone() else {
             return Ok(());
         };
-        let line = line(sequence, &purge, mode);
+        let line = log::line(sequence, &purge, mode);
+        let targets = self.targets.clone();
         let written = tokio::task::spawn_blocking(move || {
-            let mut log = log.lock();
-            log.write_all(line.as_bytes())?;
-            log.sync_data()
+            log.lock().append(&line, || targets.read().clone())
         });
         let failed = |source: Box<dyn std::error::Error + Send + Sync>| Error::Disk {
             what: "writing the purge log",
@@ -150,97 +144,49 @@ impl Purges {
             .map_err(|e| failed(e.into()))?
             .map_err(|e| failed(e.into()))
     }
-}
 
-/// A file's content; nothing where there is none.
-fn read_if_there(path: &Path) -> std::io::Result<Vec<u8>> {
-    match std::fs::read(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        read => read,
+    /// What a restart makes of it.
+    #[cfg(test)]
+    pub(crate) fn restarted(&self) -> Self {
+        Self {
+            sequence: AtomicU64::new(self.sequence() + 1),
+            targets: Arc::new(RwLock::new(self.targets.read().clone())),
+            log: None,
+        }
     }
-}
 
-/// Replaces the log by one that says the same without repetition, durably. Open for appending.
-fn rewrite(directory: &Path, path: &Path, targets: &Targets) -> std::io::Result<File> {
-    let new = directory.join("purges.new");
-    let mut log = File::create(&new)?;
-    log.write_all(targets.lines().as_bytes())?;
-    log.sync_all()?;
-    std::fs::rename(&new, path)?;
-    File::open(directory)?.sync_all()?;
-    OpenOptions::new().append(true).open(path)
+    /// Purges until the next restart, without waiting for a disk.
+    pub(crate) fn note(&self, purge: &Purge, mode: PurgeMode) -> u64 {
+        let mut targets = self.targets.write();
+        // Noted before the number is current, so that whoever sees the number sees the purge.
+        let sequence = self.sequence.load(Ordering::Acquire) + 1;
+        targets.note(purge, mode, sequence);
+        self.sequence.store(sequence, Ordering::Release);
+        sequence
+    }
 }
 
 impl Targets {
-    /// Takes a log in and returns its last number. A damaged line may have been any purge: all that
-    /// was stored until now goes with it. A torn last line was never acknowledged.
-    fn read(&mut self, log: &[u8], now: UnixMs) -> u64 {
-        let mut last = 0;
-        let whole = log
-            .iter()
-            .rposition(|b| *b == b'\n')
-            .map_or(0, |end| end + 1);
-        for line in log[..whole]
-            .split(|b| *b == b'\n')
-            .filter(|line| !line.is_empty())
-        {
-            let (sequence, purge, mode) =
-                parse_line(line).unwrap_or((now.0 * 1000, Purge::All, PurgeMode::Hard));
-            last = last.max(sequence);
-            self.note(&purge, mode, sequence);
-        }
-        last
-    }
-
-    /// The log that says the same.
-    fn lines(&self) -> String {
-        let mut log = String::new();
-        for (mode, sequences) in [(PurgeMode::Hard, &self.hard), (PurgeMode::Soft, &self.soft)] {
-            if sequences.all > 0 {
-                log.push_str(&line(sequences.all, &Purge::All, mode));
-            }
-            for (targets, purge) in [
-                (&sequences.urls, Purge::Url as fn(String) -> Purge),
-                (&sequences.prefixes, Purge::Prefix),
-                (&sequences.keys, Purge::SurrogateKey),
-            ] {
-                for (target, sequence) in targets.iter().filter(|(_, n)| **n > sequences.all) {
-                    log.push_str(&line(*sequence, &purge(target.clone()), mode));
-                }
-            }
-        }
-        log
-    }
-
     fn note(&mut self, purge: &Purge, mode: PurgeMode, sequence: u64) {
         let sequences = match mode {
             PurgeMode::Hard => &mut self.hard,
             PurgeMode::Soft => &mut self.soft,
         };
-        match purge {
-            Purge::All => sequences.all = sequences.all.max(sequence),
-            Purge::Url(url) => {
-                sequences.all = sequences.all.max(note(&mut sequences.urls, url, sequence))
-            }
-            Purge::SurrogateKey(key) => {
-                sequences.all = sequences.all.max(note(&mut sequences.keys, key, sequence))
-            }
-            Purge::Prefix(prefix) => {
-                sequences.all = sequences
-                    .all
-                    .max(note(&mut sequences.prefixes, prefix, sequence));
-                let mut lengths: HashMap<usize, usize> = HashMap::new();
-                for prefix in sequences.prefixes.keys() {
-                    *lengths.entry(prefix.len()).or_default() += 1;
-                }
-                sequences.prefix_lengths = lengths.into_iter().collect();
-            }
+        let forgotten = match purge {
+            Purge::All => sequence,
+            Purge::Url(url) => note(&mut sequences.urls, url, sequence),
+            Purge::SurrogateKey(key) => note(&mut sequences.keys, key, sequence),
+            Purge::Prefix(prefix) => sequences.note_prefix(prefix, sequence),
+        };
+        if forgotten > sequences.all {
+            sequences.all = forgotten;
+            sequences.drop_pointless();
         }
     }
 }
 
-/// Notes a target's number. Where there are too many, forgets the older half and returns the last
-/// number forgotten: everything up to it is purged as one.
+/// Notes a target's number. Where there are too many, returns the number up to which everything is
+/// to be purged as one, so that the older half can be forgotten.
 fn note(targets: &mut HashMap<String, u64>, target: &str, sequence: u64) -> u64 {
     targets.insert(target.to_owned(), sequence);
     if targets.len() <= MAX_TARGETS {
@@ -248,12 +194,43 @@ fn note(targets: &mut HashMap<String, u64>, target: &str, sequence: u64) -> u64 
     }
     let mut numbers: Vec<u64> = targets.values().copied().collect();
     let middle = numbers.len() / 2;
-    let forgotten = *numbers.select_nth_unstable(middle).1;
-    targets.retain(|_, number| *number > forgotten);
-    forgotten
+    *numbers.select_nth_unstable(middle).1
 }
 
 impl Sequences {
+    fn note_prefix(&mut self, prefix: &str, sequence: u64) -> u64 {
+        if !self.prefixes.contains_key(prefix) {
+            *self.prefix_lengths.entry(prefix.len()).or_default() += 1;
+        }
+        note(&mut self.prefixes, prefix, sequence)
+    }
+
+    /// Forgets targets whose number a later purge of everything covers.
+    fn drop_pointless(&mut self) {
+        for targets in [&mut self.urls, &mut self.keys, &mut self.prefixes] {
+            targets.retain(|_, number| *number > self.all);
+        }
+        self.prefix_lengths.clear();
+        for prefix in self.prefixes.keys() {
+            *self.prefix_lengths.entry(prefix.len()).or_default() += 1;
+        }
+    }
+
+    /// Every purge that still says something.
+    fn purges(&self) -> impl Iterator<Item = (u64, Purge)> {
+        let kinds = [
+            (&self.urls, Purge::Url as fn(String) -> Purge),
+            (&self.prefixes, Purge::Prefix),
+            (&self.keys, Purge::SurrogateKey),
+        ];
+        let targets = kinds.into_iter().flat_map(|(targets, purge)| {
+            let each = targets.iter();
+            each.map(move |(target, number)| (*number, purge(target.clone())))
+        });
+        let all = (self.all > 0).then_some((self.all, Purge::All));
+        all.into_iter().chain(targets)
+    }
+
     fn hits<'a>(
         &self,
         target: &str,
@@ -265,7 +242,7 @@ impl Sequences {
         }
         let after = |number: Option<&u64>| number.is_some_and(|n| *n > sequence);
         (!self.urls.is_empty() && after(self.urls.get(target)))
-            || self.prefix_lengths.iter().any(|(length, _)| {
+            || self.prefix_lengths.keys().any(|length| {
                 target
                     .get(..*length)
                     .is_some_and(|p| after(self.prefixes.get(p)))
@@ -274,56 +251,11 @@ impl Sequences {
     }
 }
 
-/// `sequence mode kind checksum target`, the target last since it may contain spaces.
-fn line(sequence: u64, purge: &Purge, mode: PurgeMode) -> String {
-    let (kind, target) = match purge {
-        Purge::All => ("all", ""),
-        Purge::Url(url) => ("url", url.as_str()),
-        Purge::Prefix(prefix) => ("prefix", prefix.as_str()),
-        Purge::SurrogateKey(key) => ("key", key.as_str()),
-    };
-    let mode = match mode {
-        PurgeMode::Soft => "soft",
-        PurgeMode::Hard => "hard",
-    };
-    let body = format!(
-        "{sequence} {mode} {kind} {}",
-        target.replace(['\n', '\r'], "")
-    );
-    format!(
-        "{:016x} {body}\n",
-        twox_hash::XxHash64::oneshot(0, body.as_bytes())
-    )
-}
-
-fn parse_line(line: &[u8]) -> Option<(u64, Purge, PurgeMode)> {
-    let (sum, body) = std::str::from_utf8(line).ok()?.split_once(' ')?;
-    if u64::from_str_radix(sum, 16).ok()? != twox_hash::XxHash64::oneshot(0, body.as_bytes()) {
-        return None;
-    }
-    let mut parts = body.splitn(4, ' ');
-    let sequence = parts.next()?.parse().ok()?;
-    let mode = match parts.next()? {
-        "soft" => PurgeMode::Soft,
-        "hard" => PurgeMode::Hard,
-        _ => return None,
-    };
-    let (kind, target) = (parts.next()?, parts.next()?.to_owned());
-    let purge = match kind {
-        "all" => Purge::All,
-        "url" => Purge::Url(target),
-        "prefix" => Purge::Prefix(target),
-        "key" => Purge::SurrogateKey(target),
-        _ => return None,
-    };
-    Some((sequence, purge, mode))
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::{Purge, PurgeMode, Purges, UnixMs, Verdict, line, parse_line};
+    use super::{Purge, PurgeMode, Purges, UnixMs, Verdict};
 
     fn judge(purges: &Purges, target: &str, key: &'static str, sequence: u64) -> Verdict {
         purges.judge(target, || Box::new(std::iter::once(key)), sequence)
@@ -379,14 +311,10 @@ mod tests {
         let open = || Purges::open(Some(directory.path()), UnixMs::now()).unwrap();
         let purges = open();
         let before = purges.sequence();
-        purges
-            .purge(Purge::Url("/x".into()), PurgeMode::Hard)
-            .await
-            .unwrap();
-        purges
-            .purge(Purge::Url("/y".into()), PurgeMode::Hard)
-            .await
-            .unwrap();
+        for url in ["/x", "/y"] {
+            let url = Purge::Url(url.into());
+            purges.purge(url, PurgeMode::Hard).await.unwrap();
+        }
         let log = directory.path().join("purges.log");
         let mut text = std::fs::read(&log).unwrap();
         text.truncate(text.len() - 2);
@@ -398,12 +326,50 @@ mod tests {
         assert_eq!(judge(&open(), "/z", "k", before), Verdict::Hard);
     }
 
-    #[test]
-    fn a_damaged_line_is_not_parsed() {
-        let whole = line(7, &Purge::Url("/x".into()), PurgeMode::Hard);
-        assert!(parse_line(whole.trim_end().as_bytes()).is_some());
-        for cut in 0..whole.len() - 1 {
-            assert!(parse_line(&whole.as_bytes()[..cut]).is_none());
+    #[tokio::test]
+    async fn the_log_stays_small_while_running_and_forgets_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || Purges::open(Some(directory.path()), UnixMs::now()).unwrap();
+        let purges = open();
+        let before = purges.sequence();
+        let target = |n: usize| format!("/target/{:07}", n % 300);
+        for n in 0..10_000 {
+            let purge = Purge::Prefix(target(n));
+            purges.purge(purge, PurgeMode::Hard).await.unwrap();
         }
+        let bytes = std::fs::metadata(directory.path().join("purges.log"))
+            .unwrap()
+            .len();
+        assert!(bytes < 4500 * 80, "{bytes} bytes for 300 targets");
+        let again = open();
+        for n in 0..300 {
+            assert_eq!(judge(&again, &target(n), "k", before), Verdict::Hard);
+        }
+        assert_eq!(judge(&again, "/other", "k", before), Verdict::Keep);
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_goes_back_keeps_purges_in_force() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = |now| Purges::open(Some(directory.path()), UnixMs(now)).unwrap();
+        let stored = open(1_000_000).sequence();
+        let purges = open(10);
+        assert_eq!(judge(&purges, "/x", "k", stored), Verdict::Keep);
+        purges.purge(Purge::All, PurgeMode::Hard).await.unwrap();
+        assert_eq!(judge(&purges, "/x", "k", stored), Verdict::Hard);
+    }
+
+    #[test]
+    fn too_many_targets_become_one_purge_of_all_that_is_as_old() {
+        let purges = Purges::open(None, UnixMs(0)).unwrap();
+        for n in 0..=super::MAX_TARGETS {
+            purges.note(&Purge::Url(format!("/{n}")), PurgeMode::Hard);
+        }
+        assert!(purges.targets.read().hard.urls.len() <= super::MAX_TARGETS);
+        assert_eq!(judge(&purges, "/7", "k", 0), Verdict::Hard);
+        let last = purges.sequence() - 1;
+        assert_eq!(judge(&purges, "/never-purged", "k", last), Verdict::Keep);
+        let latest = format!("/{}", super::MAX_TARGETS);
+        assert_eq!(judge(&purges, &latest, "k", last), Verdict::Hard);
     }
 }

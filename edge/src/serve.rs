@@ -10,7 +10,8 @@ use crate::{
     asked::Asked,
     auth::{Gate, Keyset, Refusal},
     cache::{
-        Disk,
+        Directory, Disk,
+        ahead::Ahead,
         opening::{Base, Lead, Opened, Shared},
         record::Stored,
         store::Store,
@@ -49,6 +50,9 @@ pub struct Settings {
     /// Seconds a response may be stale and still stand in for an upstream that fails, where neither
     /// side says anything of it.
     pub stale_if_error_s: u64,
+    /// Bytes that may be on their way before anybody asked for them: readahead and prefetch. 0
+    /// turns both off.
+    pub prefetch: u64,
     /// Name in `Cache-Status` and `Via`.
     pub name: String,
 }
@@ -63,8 +67,20 @@ impl Default for Settings {
             keyset: None,
             protect: vec!["/media/".into(), "/v1/".into()],
             stale_if_error_s: 24 * 3600,
+            prefetch: 16 << 20,
             name: "Segue".into(),
         }
+    }
+}
+
+impl Settings {
+    fn check(&self) -> Result<(), Error> {
+        if self.slice.is_power_of_two() && (4 << 10..=8 << 20).contains(&self.slice) {
+            return Ok(());
+        }
+        Err(Error::Settings(
+            "slice must be a power of two from 4 KiB to 8 MiB".into(),
+        ))
     }
 }
 
@@ -88,6 +104,7 @@ pub enum Error {
 /// The cache node.
 pub struct Edge {
     store: Arc<Store>,
+    ahead: Arc<Ahead>,
     gate: Gate,
     stale_if_error_s: u64,
     name: Arc<str>,
@@ -111,6 +128,7 @@ impl Service for Edge {
     async fn serve(&self, mut request: Request) -> Response {
         let admitted = self.gate.admit(&mut request, UnixMs::now().seconds());
         let (target, method) = (request.target.clone(), request.method.clone());
+        let peer = request.peer;
         let mut response = match admitted {
             Err(refusal) => self.refuse(refusal),
             Ok(_) if method == Method::CONNECT => {
@@ -123,6 +141,7 @@ impl Service for Edge {
                     body if asked.cacheable() => self.pass(&asked, body, Forward::Bypass).await,
                     body => self.change(&asked, body).await,
                 };
+                self.ahead.follow(&asked, peer, &response);
                 response.facts.subject.clone_from(subject);
                 response
             }
@@ -285,6 +304,10 @@ impl Edge {
             }
             Opened::Joined(Shared::Stored(answer)) => {
                 let stored = &answer.stored;
+                if self.store.judge(asked, stored) != Verdict::Keep {
+                    // Purged while it was on its way, perhaps before this request came.
+                    return None;
+                }
                 let ours =
                     stored.usable() && stored.selecting.matches(&asked.headers, &stored.headers);
                 let shareable = reuse::decide(
@@ -479,32 +502,35 @@ impl Edge {
     /// # Errors
     /// [`Error`] where settings or the disk directory are unusable.
     pub async fn open(settings: Settings, upstream: Arc<dyn Upstream>) -> Result<Self, Error> {
-        let Settings {
-            memory,
-            disk,
-            disk_size,
-            slice,
-            keyset,
-            protect,
-            stale_if_error_s,
-            name,
-        } = settings;
-        if !slice.is_power_of_two() || !(4 << 10..=8 << 20).contains(&slice) {
-            return Err(Error::Settings(
-                "slice must be a power of two from 4 KiB to 8 MiB".into(),
-            ));
-        }
-        let purges = Purges::open(disk.as_deref(), UnixMs::now())?;
-        let disk = match disk {
-            Some(directory) => Some(Disk::open(&directory.join("slices"), disk_size).await?),
+        settings.check()?;
+        let purges = Purges::open(settings.disk.as_deref(), UnixMs::now())?;
+        let disk = match &settings.disk {
+            Some(directory) => {
+                let directory = directory.join("slices");
+                let shelf = Directory::new(&directory, settings.disk_size, settings.slice);
+                Some(Disk::open(shelf).await?)
+            }
             None => None,
         };
+        Self::over(settings, purges, disk, upstream)
+    }
+
+    /// As [`Edge::open`], over what is open already.
+    pub(crate) fn over(
+        settings: Settings,
+        purges: Purges,
+        disk: Option<Arc<Disk>>,
+        upstream: Arc<dyn Upstream>,
+    ) -> Result<Self, Error> {
+        settings.check()?;
+        let Settings { memory, slice, .. } = settings;
         let store = Arc::new(Store::new(memory, disk, purges, slice, upstream));
         Ok(Self {
+            ahead: Ahead::new(store.clone(), settings.prefetch),
             store,
-            gate: Gate::new(keyset, protect),
-            stale_if_error_s,
-            name: name.into(),
+            gate: Gate::new(settings.keyset, settings.protect),
+            stale_if_error_s: settings.stale_if_error_s,
+            name: settings.name.into(),
         })
     }
 
@@ -529,6 +555,18 @@ impl Edge {
             )));
         }
         self.store.purges.purge(what, mode).await
+    }
+
+    /// What a restart would read from the purge log.
+    #[cfg(test)]
+    pub(crate) fn purges_after_restart(&self) -> Purges {
+        self.store.purges.restarted()
+    }
+
+    /// Fails where a slice is being brought by two fills.
+    #[cfg(test)]
+    pub(crate) fn assert_one_fill_a_slice(&self, seed: u64) {
+        self.store.assert_one_fill_a_slice(seed);
     }
 
     /// Counters for `/metrics`.

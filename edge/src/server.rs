@@ -306,6 +306,7 @@ fn settings(config: &Config) -> Result<Settings, Error> {
         keyset: keyset.map(Arc::new),
         protect: config.protect.clone(),
         stale_if_error_s: config.stale_if_error.as_secs(),
+        prefetch: config.prefetch,
         name: config.name.clone(),
     })
 }

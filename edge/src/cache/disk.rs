@@ -1,43 +1,60 @@
-//! The disk tier: foyer behind four operations. Whatever goes wrong is a miss.
-//!
-//! Entries are never removed (foyer may bring a removed one back after a restart): what must not be
-//! used any more is refused at lookup, by purge sequence and by body identity.
+//! The disk tier: a [`Medium`] that may fail, behind operations that don't. Whatever goes wrong is a
+//! miss; what goes wrong again and again leaves the edge with its memory alone until the disk can
+//! be opened anew.
 
 use std::{
-    path::Path,
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
+        Arc, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
-use bytes::Bytes;
-use foyer::{
-    BlockEngineConfig, Code, DeviceBuilder as _, Error as FoyerError, ErrorKind, FsDeviceBuilder,
-    HybridCache, HybridCacheBuilder, HybridCachePolicy, Load, PsyncIoEngineConfig, RecoverMode,
+use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout},
 };
-use tokio::sync::{mpsc, oneshot};
 
 use super::{
+    blob::Blob,
+    circuit::{Circuit, Event},
     key::EntryKey,
-    record::{self, Record, VERSION},
+    medium::{Fault, Medium, Shelf},
     store::Entry,
 };
 use crate::serve::Error;
 
-/// Bytes handed to foyer between two waits for its flush: half of the buffer that it drops writes
-/// beyond.
-const BATCH: u64 = 8 << 20;
+/// Entries queued for writing at most, and their bytes; more are dropped, since the disk can't
+/// keep up. They are held beside the memory tier.
+const QUEUE: usize = 1024;
+const QUEUE_BYTES: usize = 8 << 20;
 
-/// Writes queued at most; more are dropped, since the disk can't keep up.
-const QUEUE: usize = 256;
+/// A read that takes longer is a fault: the upstream is asked instead.
+const READ: Duration = Duration::from_secs(2);
+
+/// A batch that takes longer to write is a fault.
+const FLUSH: Duration = Duration::from_secs(30);
+
+/// How long a failed disk may take to let go.
+const LET_GO: Duration = Duration::from_secs(10);
+
+/// Bytes that an entry is aligned to on disk.
+const PAGE: usize = 4096;
 
 /// The tier.
 pub(crate) struct Disk {
-    cache: HybridCache<EntryKey, Blob>,
+    medium: ArcSwapOption<Open>,
+    shelf: Box<dyn Shelf>,
     queue: mpsc::Sender<Order>,
-    counters: Arc<Counters>,
+    queued: AtomicUsize,
+    circuit: Mutex<Circuit>,
+    counters: Counters,
 }
+
+/// A sized handle on what is open.
+struct Open(Arc<dyn Medium>);
 
 /// Events since start.
 #[derive(Default)]
@@ -46,6 +63,7 @@ pub(crate) struct Counters {
     pub(crate) writes: AtomicU64,
     pub(crate) dropped: AtomicU64,
     pub(crate) corrupt: AtomicU64,
+    pub(crate) faults: AtomicU64,
 }
 
 enum Order {
@@ -54,89 +72,98 @@ enum Order {
 }
 
 impl Disk {
-    /// Opens the tier in a directory, taking up what is there.
+    /// Opens the tier, taking up what is there.
     ///
     /// # Errors
-    /// [`Error::Disk`] where the directory is unusable.
-    pub(crate) async fn open(directory: &Path, size: u64) -> Result<Self, Error> {
-        let failed = |source: FoyerError| Error::Disk {
+    /// [`Error::Disk`] where the disk is unusable.
+    pub(crate) async fn open(shelf: impl Shelf) -> Result<Arc<Self>, Error> {
+        let medium = shelf.open().await.map_err(|fault| Error::Disk {
             what: "opening the disk cache",
-            source: source.into(),
-        };
-        let size = usize::try_from(size).unwrap_or(usize::MAX);
-        let block = (size / 16).clamp(1 << 20, 16 << 20) / 4096 * 4096;
-        let device = FsDeviceBuilder::new(directory)
-            .with_capacity(size)
-            .build()
-            .map_err(failed)?;
-        let engine = BlockEngineConfig::new(device).with_block_size(block);
-        let cache = HybridCacheBuilder::new()
-            .with_name("segue")
-            .with_policy(HybridCachePolicy::WriteOnInsertion)
-            .with_flush_on_close(false)
-            .memory(16)
-            .storage()
-            .with_io_engine_config(PsyncIoEngineConfig::new())
-            .with_engine_config(engine)
-            .with_recover_mode(RecoverMode::Quiet)
-            .build()
-            .await
-            .map_err(failed)?;
+            source: fault.0,
+        })?;
         let (queue, orders) = mpsc::channel(QUEUE);
-        let counters = Arc::new(Counters::default());
-        tokio::spawn(write(cache.clone(), orders, counters.clone()));
-        Ok(Self {
-            cache,
+        let disk = Arc::new(Self {
+            medium: ArcSwapOption::from_pointee(Open(medium)),
+            shelf: Box::new(shelf),
             queue,
-            counters,
-        })
+            queued: AtomicUsize::new(0),
+            circuit: Mutex::default(),
+            counters: Counters::default(),
+        });
+        tokio::spawn(write(Arc::downgrade(&disk), orders));
+        Ok(disk)
     }
 
     /// Whether an entry is probably there. Cheap; errs on the side of yes.
     pub(crate) fn may_contain(&self, key: EntryKey) -> bool {
-        self.cache.storage().may_contains(&key)
+        let open = self.medium.load();
+        open.as_ref().is_some_and(|open| open.0.may_contain(key))
     }
 
-    /// Reads an entry. None where it isn't there, or isn't what was written.
-    pub(crate) async fn load(&self, key: EntryKey) -> Option<Entry> {
-        let blob = match self.cache.storage().load(&key).await {
-            Ok(Load::Entry { value, .. }) => value,
-            Ok(Load::Piece { piece, .. }) => piece.value().clone(),
-            Ok(Load::Miss | Load::Throttled) => return None,
-            Err(error) => {
-                tracing::warn!(%error, "disk cache read failed");
+    /// Whether the disk is given up on for now.
+    pub(crate) fn failed(&self) -> bool {
+        self.medium.load().is_none()
+    }
+
+    /// Reads an entry. None where it isn't there, or isn't what was written, or the disk fails.
+    pub(crate) async fn load(self: &Arc<Self>, key: EntryKey) -> Option<Entry> {
+        let medium = self.medium.load().as_ref().map(|open| open.0.clone())?;
+        let read = match timeout(READ, medium.load(key)).await {
+            Ok(read) => read,
+            Err(late) => Err(Fault(late.into())),
+        };
+        let blob = match read {
+            Ok(blob) => {
+                self.note(Event::Read);
+                blob?
+            }
+            Err(fault) => {
+                tracing::warn!(%fault, "disk cache read failed");
+                self.note(Event::ReadFault);
                 return None;
             }
         };
         let entry = blob.open(key);
-        let counter = if entry.is_some() {
-            &self.counters.hits
-        } else {
-            &self.counters.corrupt
+        let counter = match entry {
+            Some(_) => &self.counters.hits,
+            None => &self.counters.corrupt,
         };
         counter.fetch_add(1, Ordering::Relaxed);
         entry
     }
 
-    /// Queues an entry for writing; drops it where the disk can't keep up.
-    pub(crate) fn store(&self, key: EntryKey, entry: Entry) {
-        if self.queue.try_send(Order::Write(key, entry)).is_err() {
+    /// Queues an entry for writing; drops it where the disk can't keep up, and says so.
+    pub(crate) fn store(&self, key: EntryKey, entry: Entry) -> bool {
+        let bytes = entry.bytes();
+        let room = self.queued.fetch_add(bytes, Ordering::Relaxed) < QUEUE_BYTES;
+        let taken = room && !self.failed() && self.queue.try_send(Order::Write(key, entry)).is_ok();
+        if !taken {
+            self.queued.fetch_sub(bytes, Ordering::Relaxed);
             self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// Waits until what is queued is written, or lost.
+    pub(crate) async fn flush(&self) {
+        let (done, flushed) = oneshot::channel();
+        if self.queue.send(Order::Flush(done)).await.is_ok() {
+            let _ = flushed.await;
         }
     }
 
     /// Writes what is queued and closes. What is stored afterwards is lost.
     ///
     /// # Errors
-    /// [`Error::Disk`] where foyer could not flush.
+    /// [`Error::Disk`] where that failed.
     pub(crate) async fn close(&self) -> Result<(), Error> {
-        let (done, flushed) = oneshot::channel();
-        if self.queue.send(Order::Flush(done)).await.is_ok() {
-            let _ = flushed.await;
-        }
-        self.cache.close().await.map_err(|source| Error::Disk {
+        self.flush().await;
+        let Some(open) = self.medium.swap(None) else {
+            return Ok(());
+        };
+        open.0.close().await.map_err(|fault| Error::Disk {
             what: "closing the disk cache",
-            source: source.into(),
+            source: fault.0,
         })
     }
 
@@ -144,150 +171,267 @@ impl Disk {
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
     }
-}
 
-/// Writes entries one batch after another, so that foyer never drops any.
-async fn write(
-    cache: HybridCache<EntryKey, Blob>,
-    mut orders: mpsc::Receiver<Order>,
-    counters: Arc<Counters>,
-) {
-    let mut pending = 0;
-    while let Some(order) = orders.recv().await {
-        match order {
-            Order::Write(key, entry) => {
-                let blob = Blob::of(key, &entry);
-                pending += blob.bytes.len() as u64;
-                cache.storage_writer(key).force().insert(blob);
-                counters.writes.fetch_add(1, Ordering::Relaxed);
-            }
-            Order::Flush(done) => {
-                cache.storage().wait().await;
-                pending = 0;
-                let _ = done.send(());
-            }
+    /// Notes what the disk did, and gives up on it if that is the last straw.
+    fn note(self: &Arc<Self>, event: Event) {
+        if matches!(event, Event::ReadFault | Event::WriteFault) {
+            self.counters.faults.fetch_add(1, Ordering::Relaxed);
         }
-        if pending >= BATCH {
-            cache.storage().wait().await;
-            pending = 0;
+        if !self.circuit.lock().note(event, Instant::now()) {
+            return;
+        }
+        tracing::error!("the disk cache fails: going on with memory alone");
+        if let Some(open) = self.medium.swap(None) {
+            tokio::spawn(retry(Arc::downgrade(self), open));
         }
     }
-}
 
-/// An entry as it lies on disk: version, kind, key, checksum of the payload, payload. A new field
-/// is a new [`VERSION`].
-#[derive(Clone, Debug)]
-struct Blob {
-    version: u8,
-    kind: u8,
-    key: EntryKey,
-    checksum: u64,
-    bytes: Bytes,
-}
-
-const KIND_RECORD: u8 = 0;
-const KIND_SLICE: u8 = 1;
-/// Version, kind, key, checksum, payload length.
-const HEADER: usize = 2 + EntryKey::ENCODED + 8 + 8;
-/// No payload is larger: guards the allocation against a damaged length.
-const MAX_PAYLOAD: u64 = 16 << 20;
-
-impl Blob {
-    fn of(key: EntryKey, entry: &Entry) -> Self {
-        let (kind, bytes) = match entry {
-            Entry::Record(record) => (KIND_RECORD, Bytes::from(record::encode(record))),
-            Entry::Slice(bytes) => (KIND_SLICE, bytes.clone()),
+    /// Writes a batch and looks what became of it.
+    async fn write(self: &Arc<Self>, mut batch: Vec<(EntryKey, Entry)>) {
+        let Some(medium) = self.medium.load().as_ref().map(|open| open.0.clone()) else {
+            self.count_dropped(batch.len());
+            return;
         };
-        Self {
-            version: VERSION,
-            kind,
-            key,
-            checksum: checksum(&bytes),
-            bytes,
-        }
-    }
-
-    /// The entry, if this is a sound one of that key.
-    fn open(self, key: EntryKey) -> Option<Entry> {
-        if self.version != VERSION || self.key != key || self.checksum != checksum(&self.bytes) {
-            return None;
-        }
-        match self.kind {
-            KIND_RECORD => {
-                record::decode(&self.bytes).map(|record: Record| Entry::Record(Arc::new(record)))
+        let mut oversize = 0;
+        batch.retain(|(key, entry)| {
+            let blob = Blob::of(*key, entry);
+            let fits = blob.size() + 2 * PAGE <= medium.batch() / 2;
+            if fits {
+                medium.insert(*key, blob);
+            } else {
+                oversize += 1;
             }
-            KIND_SLICE => Some(Entry::Slice(self.bytes)),
-            _ => None,
+            fits
+        });
+        self.count_dropped(oversize);
+        let late = timeout(FLUSH, medium.flush()).await.is_err();
+        let written = batch
+            .iter()
+            .filter(|(key, _)| medium.may_contain(*key))
+            .count();
+        let lost = batch.len() - written;
+        self.counters
+            .writes
+            .fetch_add(written as u64, Ordering::Relaxed);
+        self.count_dropped(lost);
+        self.note(match late || lost > 0 {
+            true => Event::WriteFault,
+            false => Event::Written,
+        });
+    }
+
+    fn count_dropped(&self, entries: usize) {
+        self.counters
+            .dropped
+            .fetch_add(entries as u64, Ordering::Relaxed);
+    }
+}
+
+/// Writes what is queued in batches that the medium takes whole. Ends with the tier.
+async fn write(disk: Weak<Disk>, mut orders: mpsc::Receiver<Order>) {
+    while let Some(order) = orders.recv().await {
+        let Some(disk) = disk.upgrade() else { return };
+        let most = disk.medium.load().as_ref().map_or(0, |open| open.0.batch());
+        let (mut batch, mut bytes, mut waiting) = (Vec::new(), 0, None);
+        let mut next = Some(order);
+        while let Some(order) = next {
+            match order {
+                Order::Flush(done) => {
+                    waiting = Some(done);
+                    break;
+                }
+                Order::Write(key, entry) => {
+                    let size = entry.bytes();
+                    disk.queued.fetch_sub(size, Ordering::Relaxed);
+                    bytes += (size + 2 * PAGE).next_multiple_of(PAGE);
+                    batch.push((key, entry));
+                }
+            }
+            // Half, so that the next entry fits as well, whatever its size.
+            next = match bytes * 2 < most {
+                true => orders.try_recv().ok(),
+                false => None,
+            };
+        }
+        if !batch.is_empty() {
+            disk.write(batch).await;
+        }
+        if let Some(done) = waiting {
+            let _ = done.send(());
         }
     }
 }
 
-fn checksum(bytes: &[u8]) -> u64 {
-    // Another seed than foyer's own, over other bytes.
-    twox_hash::XxHash64::oneshot(0x5e_91_ce, bytes)
-}
-
-impl Code for Blob {
-    fn encode(&self, writer: &mut impl std::io::Write) -> Result<(), FoyerError> {
-        let mut header = [0; HEADER];
-        header[0] = self.version;
-        header[1] = self.kind;
-        header[2..22].copy_from_slice(&self.key.encode());
-        header[22..30].copy_from_slice(&self.checksum.to_le_bytes());
-        header[30..].copy_from_slice(&(self.bytes.len() as u64).to_le_bytes());
-        writer
-            .write_all(&header)
-            .and_then(|()| writer.write_all(&self.bytes))
-            .map_err(FoyerError::io_error)
-    }
-
-    fn decode(reader: &mut impl std::io::Read) -> Result<Self, FoyerError> {
-        let mut header = [0; HEADER];
-        reader
-            .read_exact(&mut header)
-            .map_err(FoyerError::io_error)?;
-        let (mut key, mut sum, mut length) = ([0; EntryKey::ENCODED], [0; 8], [0; 8]);
-        key.copy_from_slice(&header[2..22]);
-        sum.copy_from_slice(&header[22..30]);
-        length.copy_from_slice(&header[30..]);
-        let length = u64::from_le_bytes(length);
-        if length > MAX_PAYLOAD {
-            return Err(FoyerError::new(ErrorKind::Parse, "payload too long"));
+/// Opens the disk anew when its time has come, as often as it takes. Ends with the tier.
+async fn retry(disk: Weak<Disk>, failed: Arc<Open>) {
+    let _ = timeout(LET_GO, failed.0.close()).await;
+    drop(failed);
+    loop {
+        let until = match disk.upgrade() {
+            Some(disk) => disk.circuit.lock().open_until(),
+            None => return,
+        };
+        if let Some(until) = until {
+            tokio::time::sleep_until(until).await;
         }
-        let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
-        reader
-            .read_exact(&mut bytes)
-            .map_err(FoyerError::io_error)?;
-        Ok(Self {
-            version: header[0],
-            kind: header[1],
-            key: EntryKey::decode(key),
-            checksum: u64::from_le_bytes(sum),
-            bytes: bytes.into(),
-        })
-    }
-
-    fn estimated_size(&self) -> usize {
-        HEADER + self.bytes.len()
+        let Some(disk) = disk.upgrade() else { return };
+        match disk.shelf.open().await {
+            Ok(medium) => {
+                tracing::info!("the disk cache is open again");
+                disk.circuit.lock().reset();
+                disk.medium.store(Some(Arc::new(Open(medium))));
+                return;
+            }
+            Err(fault) => {
+                tracing::warn!(%fault, "the disk cache can't be opened again yet");
+                disk.circuit.lock().trip(Instant::now());
+            }
+        }
     }
 }
 
-impl Code for EntryKey {
-    fn encode(&self, writer: &mut impl std::io::Write) -> Result<(), FoyerError> {
-        writer
-            .write_all(&EntryKey::encode(*self))
-            .map_err(FoyerError::io_error)
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::{
+        collections::HashMap,
+        sync::atomic::{AtomicBool, Ordering::SeqCst},
+    };
+
+    use async_trait::async_trait;
+    use bytes::Bytes;
+
+    use super::*;
+
+    /// A disk in memory that can be full, or dead.
+    #[derive(Clone, Default)]
+    struct Fake {
+        blobs: Arc<Mutex<HashMap<EntryKey, Blob>>>,
+        full: Arc<AtomicBool>,
+        dead: Arc<AtomicBool>,
     }
 
-    fn decode(reader: &mut impl std::io::Read) -> Result<Self, FoyerError> {
-        let mut bytes = [0; Self::ENCODED];
-        reader
-            .read_exact(&mut bytes)
-            .map_err(FoyerError::io_error)?;
-        Ok(EntryKey::decode(bytes))
+    #[async_trait]
+    impl Shelf for Fake {
+        async fn open(&self) -> Result<Arc<dyn Medium>, Fault> {
+            match self.dead.load(SeqCst) {
+                true => Err(Fault("dead".into())),
+                false => Ok(Arc::new(self.clone())),
+            }
+        }
     }
 
-    fn estimated_size(&self) -> usize {
-        Self::ENCODED
+    #[async_trait]
+    impl Medium for Fake {
+        fn may_contain(&self, key: EntryKey) -> bool {
+            self.blobs.lock().contains_key(&key)
+        }
+
+        async fn load(&self, key: EntryKey) -> Result<Option<Blob>, Fault> {
+            match self.dead.load(SeqCst) {
+                true => Err(Fault("dead".into())),
+                false => Ok(self.blobs.lock().get(&key).cloned()),
+            }
+        }
+
+        fn insert(&self, key: EntryKey, blob: Blob) {
+            if !self.full.load(SeqCst) && !self.dead.load(SeqCst) {
+                self.blobs.lock().insert(key, blob);
+            }
+        }
+
+        async fn flush(&self) {}
+
+        async fn close(&self) -> Result<(), Fault> {
+            Ok(())
+        }
+
+        fn batch(&self) -> usize {
+            1 << 20
+        }
+    }
+
+    fn key(n: u32) -> EntryKey {
+        EntryKey { id: 7, part: n }
+    }
+
+    fn entry(n: usize) -> Entry {
+        Entry::Slice(Bytes::from(vec![7; n]))
+    }
+
+    async fn write(disk: &Arc<Disk>, n: u32) -> bool {
+        let taken = disk.store(key(n), entry(100));
+        disk.flush().await;
+        taken
+    }
+
+    async fn until(done: impl Fn() -> bool) {
+        for _ in 0..500 {
+            if done() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("never happened");
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_given_up_on_and_taken_up_again() {
+        let fake = Fake::default();
+        let disk = Disk::open(fake.clone()).await.unwrap();
+        assert!(write(&disk, 0).await);
+        assert!(disk.load(key(0)).await.is_some());
+        fake.full.store(true, SeqCst);
+        for n in 1..4 {
+            assert!(!disk.failed());
+            write(&disk, n).await;
+        }
+        assert!(disk.failed());
+        assert!(disk.load(key(0)).await.is_none(), "a miss, not an error");
+        assert!(!write(&disk, 5).await);
+        let dropped = disk.counters().dropped.load(SeqCst);
+        assert_eq!((dropped, disk.counters().faults.load(SeqCst)), (4, 3));
+        fake.full.store(false, SeqCst);
+        until(|| !disk.failed()).await;
+        assert!(write(&disk, 6).await);
+        assert!(disk.load(key(6)).await.is_some());
+        assert!(disk.load(key(0)).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_cannot_be_read_is_given_up_on_until_it_opens_again() {
+        let fake = Fake::default();
+        let disk = Disk::open(fake.clone()).await.unwrap();
+        write(&disk, 0).await;
+        fake.dead.store(true, SeqCst);
+        for _ in 0..3 {
+            assert!(disk.load(key(0)).await.is_none());
+        }
+        assert!(disk.failed());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(disk.failed(), "it can't be opened yet");
+        fake.dead.store(false, SeqCst);
+        until(|| !disk.failed()).await;
+        assert!(disk.load(key(0)).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn what_the_disk_cannot_take_is_dropped_and_counted() {
+        let disk = Disk::open(Fake::default()).await.unwrap();
+        // Nothing is written before this test waits.
+        let taken = (0..20)
+            .filter(|n| disk.store(key(*n), entry(1 << 20)))
+            .count();
+        assert_eq!(taken, QUEUE_BYTES >> 20);
+        let before = disk.counters().dropped.load(SeqCst);
+        assert_eq!(before, 20 - taken as u64);
+        disk.flush().await;
+        // None of them fits into a batch of this disk.
+        assert_eq!(disk.counters().dropped.load(SeqCst), 20);
+        assert!(
+            !disk.failed(),
+            "its size is an entry's fault, not the disk's"
+        );
     }
 }

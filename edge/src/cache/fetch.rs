@@ -57,7 +57,9 @@ pub(super) async fn fill_body(
     match &result {
         // Without a size, or a way to fetch the rest, a torso is of no use.
         Err(_) if !(job.stored.ranged && whole_known) => job.store.void(&asked, &job.stored),
-        Ok(()) if end.is_none() => job.store.update(&asked, None, Clone::clone),
+        Ok(()) if end.is_none() => {
+            job.store.update(&asked, None, Clone::clone);
+        }
         _ => {}
     }
     job.end(result);
@@ -109,7 +111,8 @@ impl Job {
         if expected != Some(bytes.len() as u64) {
             return false;
         }
-        self.store.memory.insert(key, Entry::Slice(bytes.clone()));
+        let entry = Entry::Slice(bytes.clone());
+        self.store.keep(key, entry, self.fill.reason());
         self.fill.push(bytes);
         true
     }
@@ -283,7 +286,8 @@ impl Slices {
         let whole = whole.freeze();
         let start = self.at - length as u64;
         job.fill.merge(start, whole.clone());
+        let n = job.store.slice_number(start);
         job.store
-            .put_slice(job.stored.id, job.store.slice_number(start), whole);
+            .put_slice(job.stored.id, n, whole, job.fill.reason());
     }
 }

@@ -7,7 +7,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -15,6 +15,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::memory::Reason;
 use crate::exchange::BodyError;
 
 /// Bytes a fill keeps for readers at most, and may run ahead of the fastest of them.
@@ -44,11 +45,16 @@ impl Failure {
 pub(crate) struct Fill {
     /// The slices it brings: first, and one past the last ([`u32::MAX`] while unknown).
     pub(crate) slices: (u32, u32),
+    /// Body offset of the first byte; within a slice where the upstream chose the range's start.
+    #[cfg(test)]
+    pub(crate) start: u64,
     state: Mutex<State>,
     grown: Notify,
     advanced: Notify,
     readers: AtomicUsize,
     furthest: AtomicU64,
+    /// Whether anybody wants it; until then what it brings is only likely to be asked for.
+    wanted: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -78,6 +84,8 @@ impl Fill {
     pub(crate) fn new(slices: (u32, u32), start: u64) -> Self {
         Self {
             slices,
+            #[cfg(test)]
+            start,
             state: Mutex::new(State {
                 pieces: VecDeque::new(),
                 end: start,
@@ -87,6 +95,33 @@ impl Fill {
             advanced: Notify::new(),
             readers: AtomicUsize::new(0),
             furthest: AtomicU64::new(start),
+            wanted: AtomicBool::new(false),
+        }
+    }
+
+    /// Somebody wants what it brings, whether or not they stay to read it.
+    pub(crate) fn want(&self) {
+        self.wanted.store(true, Ordering::Relaxed);
+    }
+
+    /// Why its slices come into the cache.
+    pub(crate) fn reason(&self) -> Reason {
+        match self.wanted.load(Ordering::Relaxed) {
+            true => Reason::Demand,
+            false => Reason::Prefetch,
+        }
+    }
+
+    /// Waits for its end, whichever.
+    pub(crate) async fn ended(&self) {
+        loop {
+            let grown = self.grown.notified();
+            tokio::pin!(grown);
+            grown.as_mut().enable();
+            if self.state.lock().done.is_some() {
+                return;
+            }
+            grown.await;
         }
     }
 
@@ -210,6 +245,7 @@ pub(crate) struct Attached(Arc<Fill>);
 impl Attached {
     /// Claims it.
     pub(crate) fn to(fill: Arc<Fill>) -> Self {
+        fill.want();
         fill.readers.fetch_add(1, Ordering::AcqRel);
         Self(fill)
     }

@@ -17,6 +17,7 @@ use http_body::Body as _;
 use tokio::sync::{Notify, oneshot};
 
 use super::{
+    disk::Disk,
     fetch,
     fill::{Attached, Fill},
     record::{Arrived, Record, Stored},
@@ -24,7 +25,7 @@ use super::{
 };
 use crate::{
     asked::Asked,
-    exchange::{BoxBody, UpstreamError, UpstreamFault},
+    exchange::{BoxBody, Purge, PurgeMode, UpstreamError, UpstreamFault},
     policy::{UnixMs, fields, freshness::Freshness, precondition, storable, validate},
     range,
 };
@@ -171,18 +172,34 @@ impl Store {
         Some((opening, Some(lead)))
     }
 
+    /// Asks the upstream for an object that nobody has asked for yet, unless someone has after
+    /// all, and waits until what it sends is here.
+    pub(crate) async fn open_ahead(self: &Arc<Self>, asked: &Arc<Asked>, base: Base) {
+        if let Some((_, Some(lead))) = self.begin(asked, base)
+            && let Ok(Lead::Stored(answer)) = lead.await
+            && let Some(fill) = answer.fill
+        {
+            fill.ended().await;
+        }
+    }
+
     /// Forgets what is stored under a key, and what is being asked for.
     pub(crate) fn invalidate(&self, asked: &Asked) {
         if let Some(opening) = self.openings[stripe(asked.key.0)].lock().remove(&asked.key) {
             opening.overtaken.store(true, Ordering::Release);
         }
         let key = asked.key.record();
-        if self.memory.contains(key) || self.disk.as_ref().is_some_and(|disk| disk.may_contain(key))
-        {
-            self.update(asked, None, |record| Record {
+        let on_disk = |disk: &Arc<Disk>| disk.failed() || disk.may_contain(key);
+        if self.memory.contains(key) || self.disk.as_ref().is_some_and(on_disk) {
+            let forgotten = self.update(asked, None, |record| Record {
                 variants: Vec::new(),
                 ..record.clone()
             });
+            if !forgotten {
+                // The disk would bring it back.
+                let url = Purge::Url(asked.target.as_str().to_owned());
+                self.purges.note(&url, PurgeMode::Hard);
+            }
         }
     }
 }
@@ -410,7 +427,7 @@ impl Task {
         let (head, body) = response.into_parts();
         let withheld = withheld(&head.headers, &arrival);
         let stored = Arc::new(Stored::new(
-            self.store.new_id(),
+            self.store.new_id(self.asked.key),
             Arrived {
                 request: &arrival.sent,
                 status: whole.status,
@@ -427,6 +444,9 @@ impl Task {
             self.store.slice_number(end.saturating_sub(1)) + 1
         });
         let fill = Arc::new(Fill::new((self.store.slice_number(start), last), start));
+        if !self.asked.ahead {
+            fill.want();
+        }
         self.store.enlist(stored.id, &fill);
         self.store
             .update(&self.asked, self.base.record.as_ref(), |record| {

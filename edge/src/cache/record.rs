@@ -18,7 +18,7 @@ use crate::policy::{UnixMs, date, freshness::Freshness, precondition, vary::Sele
 pub(crate) const MAX_VARIANTS: usize = 32;
 
 /// The version of the disk format. Bump on any change of it: other versions are misses.
-pub(crate) const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 2;
 
 /// An object's stored responses, newest first.
 #[derive(Clone, Debug, Default)]

@@ -16,7 +16,7 @@ use super::{
     disk::Disk,
     fill::{Attached, Fill},
     key::{BodyId, EntryKey, ObjectKey},
-    memory::{Memory, Weigh},
+    memory::{Memory, Reason, Weigh},
     opening::Opening,
     record::{Record, Stored},
 };
@@ -42,6 +42,13 @@ pub(crate) enum Entry {
     Slice(Bytes),
 }
 
+impl Entry {
+    /// Bytes it takes, about.
+    pub(super) fn bytes(&self) -> usize {
+        usize::try_from(self.weight()).unwrap_or(usize::MAX)
+    }
+}
+
 impl Weigh for Entry {
     fn weight(&self) -> u64 {
         match self {
@@ -54,7 +61,7 @@ impl Weigh for Entry {
 /// The cache.
 pub(crate) struct Store {
     pub(super) memory: Memory<Entry>,
-    pub(super) disk: Option<Disk>,
+    pub(super) disk: Option<Arc<Disk>>,
     pub(crate) purges: Purges,
     pub(crate) upstream: Arc<dyn Upstream>,
     /// Bytes of a slice.
@@ -74,13 +81,14 @@ pub(super) struct Counters {
     pub(super) running: AtomicU64,
     pub(super) collapsed: AtomicU64,
     pub(super) upstream_bytes: AtomicU64,
+    prefetched: AtomicU64,
 }
 
 impl Store {
     /// A cache over these parts.
     pub(crate) fn new(
         memory: u64,
-        disk: Option<Disk>,
+        disk: Option<Arc<Disk>>,
         purges: Purges,
         slice: u64,
         upstream: Arc<dyn Upstream>,
@@ -100,8 +108,8 @@ impl Store {
     }
 
     /// An identity for the bytes of a new response.
-    pub(super) fn new_id(&self) -> BodyId {
-        self.ids.next()
+    pub(super) fn new_id(&self, object: ObjectKey) -> BodyId {
+        BodyId::of(object, self.ids.next())
     }
 
     /// What is known of an object, from memory or disk.
@@ -121,8 +129,8 @@ impl Store {
             if let Some(Entry::Record(newer)) = self.memory.peek(key.record()) {
                 return Some(newer);
             }
-            self.memory
-                .insert(key.record(), Entry::Record(record.clone()));
+            let entry = Entry::Record(record.clone());
+            self.keep(key.record(), entry, Reason::Demand);
             return Some(record);
         }
         self.counters.misses.fetch_add(1, Ordering::Relaxed);
@@ -130,13 +138,13 @@ impl Store {
     }
 
     /// Changes what is known of an object. `known` is what a lookup found, should memory have
-    /// forgotten it.
+    /// forgotten it. False where the disk may be left with what was known before.
     pub(crate) fn update(
         &self,
         asked: &Asked,
         known: Option<&Arc<Record>>,
         change: impl FnOnce(&Record) -> Record,
-    ) {
+    ) -> bool {
         let key = asked.key.record();
         let _guard = self.updates[stripe(key.id)].lock();
         let current = match self.memory.peek(key) {
@@ -151,11 +159,12 @@ impl Store {
         let next = Arc::new(change(
             &current.map_or_else(empty, |record| (*record).clone()),
         ));
-        let returned = self.memory.insert(key, Entry::Record(next.clone()));
-        if let Some(disk) = &self.disk
-            && (returned || disk.may_contain(key))
-        {
-            disk.store(key, Entry::Record(next));
+        let returned = self.keep(key, Entry::Record(next.clone()), Reason::Demand);
+        match &self.disk {
+            Some(disk) if returned || disk.failed() || disk.may_contain(key) => {
+                disk.store(key, Entry::Record(next))
+            }
+            _ => true,
         }
     }
 
@@ -206,12 +215,31 @@ impl Store {
     }
 
     /// Stores a slice that arrived.
-    pub(super) fn put_slice(&self, id: BodyId, n: u32, bytes: Bytes) {
+    pub(super) fn put_slice(&self, id: BodyId, n: u32, bytes: Bytes, reason: Reason) {
         let key = id.slice(n);
-        let returned = self.memory.insert(key, Entry::Slice(bytes.clone()));
+        let returned = self.keep(key, Entry::Slice(bytes.clone()), reason);
         if let Some(disk) = self.disk.as_ref().filter(|_| returned) {
             disk.store(key, Entry::Slice(bytes));
         }
+    }
+
+    /// Keeps an entry in memory. What was used and has to go for it moves to the disk, if it isn't
+    /// there. True where the entry has been here lately.
+    pub(super) fn keep(&self, key: EntryKey, entry: Entry, reason: Reason) -> bool {
+        if reason == Reason::Prefetch {
+            self.counters
+                .prefetched
+                .fetch_add(entry.weight(), Ordering::Relaxed);
+        }
+        let inserted = self.memory.insert(key, entry, reason);
+        if let Some(disk) = &self.disk {
+            for (key, entry) in inserted.demoted {
+                if !disk.may_contain(key) {
+                    disk.store(key, entry);
+                }
+            }
+        }
+        inserted.returned
     }
 
     /// Looks an entry up in memory; admits it to the disk on its first use.
@@ -236,6 +264,22 @@ impl Store {
         at: u64,
         last: u32,
     ) -> Supply {
+        match self.start(asked, stored, at, last, Reason::Demand) {
+            Started::Fill(fill) => Supply::Fill(Attached::to(fill)),
+            Started::InMemory => Supply::InMemory,
+            Started::Lost => Supply::Lost,
+        }
+    }
+
+    /// The fill of [`Store::fill`], without a claim on it.
+    fn start(
+        self: &Arc<Self>,
+        asked: &Arc<Asked>,
+        stored: &Arc<Stored>,
+        at: u64,
+        last: u32,
+        reason: Reason,
+    ) -> Started {
         let n = self.slice_number(at);
         let mut fills = self.fills[stripe(stored.id.0)].lock();
         let running = fills.entry(stored.id).or_default();
@@ -243,14 +287,14 @@ impl Store {
             .iter()
             .find(|fill| fill.covers(n) && fill.serves(at))
         {
-            return Supply::Fill(Attached::to(fill.clone()));
+            return Started::Fill(fill.clone());
         }
         // A fill that ended since the caller looked has left its slices here.
         if self.memory.contains(stored.id.slice(n)) {
             if running.is_empty() {
                 fills.remove(&stored.id);
             }
-            return Supply::InMemory;
+            return Started::InMemory;
         }
         let on_disk = |n| {
             self.disk
@@ -273,18 +317,74 @@ impl Store {
             if running.is_empty() {
                 fills.remove(&stored.id);
             }
-            return Supply::Lost;
+            return Started::Lost;
         };
         let fill = Arc::new(Fill::new((n, end), u64::from(n) * self.slice));
+        if reason == Reason::Demand {
+            fill.want();
+        }
         running.push(fill.clone());
-        let attached = Attached::to(fill.clone());
         tokio::spawn(super::fetch::fill_slices(
             self.clone(),
             asked.clone(),
             stored.clone(),
-            fill,
+            fill.clone(),
         ));
-        Supply::Fill(attached)
+        Started::Fill(fill)
+    }
+
+    /// Brings slices that nobody has asked for yet, and waits until they are here, or can't be had.
+    /// Whoever asks meanwhile reads along.
+    pub(super) async fn bring(
+        self: &Arc<Self>,
+        asked: &Arc<Asked>,
+        stored: &Arc<Stored>,
+        from: u32,
+        to: u32,
+    ) {
+        let mut n = from;
+        while n <= to {
+            let at = u64::from(n) * self.slice;
+            n += 1;
+            if let Started::Fill(fill) = self.start(asked, stored, at, to, Reason::Prefetch) {
+                n = n.max(fill.slices.1);
+                fill.ended().await;
+            }
+        }
+    }
+
+    /// Fails where a slice is being brought by two fills.
+    #[cfg(test)]
+    pub(crate) fn assert_one_fill_a_slice(&self, seed: u64) {
+        for fills in &self.fills {
+            for (id, fills) in fills.lock().iter() {
+                let mut left: Vec<(u32, u32)> = fills
+                    .iter()
+                    .map(|fill| {
+                        let at = fill.arrived();
+                        // A slice that it has only the end of isn't one that it brings.
+                        let torso = !fill.start.is_multiple_of(self.slice);
+                        let first = at.max(match torso {
+                            true => fill.start.next_multiple_of(self.slice),
+                            false => fill.start,
+                        });
+                        (self.slice_number(first), fill.slices.1)
+                    })
+                    .filter(|(first, end)| first < end)
+                    .collect();
+                left.sort_unstable();
+                let twice = left.windows(2).find(|pair| pair[0].1 > pair[1].0);
+                assert!(
+                    twice.is_none(),
+                    "seed {seed}: {id:?} is brought twice: {left:?}"
+                );
+            }
+        }
+    }
+
+    /// Fetches under way.
+    pub(super) fn fills_running(&self) -> u64 {
+        self.counters.running.load(Ordering::Relaxed)
     }
 
     /// Lists a fill, so that others find it.
@@ -325,25 +425,37 @@ impl Store {
 
     /// Counters for `/metrics`.
     pub(crate) fn stats(&self) -> CacheStats {
-        let (memory_bytes, memory_entries) = self.memory.size();
-        let (memory_hits, evictions) = self.memory.counters();
+        let memory = self.memory.figures();
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let disk = self.disk.as_ref().map(Disk::counters);
+        let disk = self.disk.as_deref().map(Disk::counters);
         CacheStats {
-            memory_bytes,
-            memory_entries,
-            memory_hits,
+            memory_bytes: memory.bytes,
+            memory_entries: memory.entries,
+            memory_hits: memory.hits,
             disk_hits: disk.map_or(0, |d| read(&d.hits)),
             misses: read(&self.counters.misses),
-            evictions,
+            evictions: memory.evictions,
             disk_writes: disk.map_or(0, |d| read(&d.writes)),
             disk_corrupt: disk.map_or(0, |d| read(&d.corrupt)),
+            disk_dropped: disk.map_or(0, |d| read(&d.dropped)),
+            disk_faults: disk.map_or(0, |d| read(&d.faults)),
+            disk_failed: u64::from(self.disk.as_ref().is_some_and(|disk| disk.failed())),
+            prefetch_bytes: read(&self.counters.prefetched),
+            prefetch_useful_bytes: memory.prefetch_useful,
+            prefetch_wasted_bytes: memory.prefetch_wasted,
             fills: read(&self.counters.running),
             fills_total: read(&self.counters.fills),
             collapsed_total: read(&self.counters.collapsed),
             upstream_bytes: read(&self.counters.upstream_bytes),
         }
     }
+}
+
+/// As [`Supply`], before anybody claims it.
+enum Started {
+    Fill(Arc<Fill>),
+    InMemory,
+    Lost,
 }
 
 /// Where bytes that aren't at hand come from.
@@ -361,7 +473,8 @@ pub(super) fn stripe(id: u128) -> usize {
     usize::try_from(id % STRIPES as u128).unwrap_or(0)
 }
 
-/// Body identities: unique across restarts, so that slices of different responses never mix.
+/// Tells bodies of an object apart, also those of former runs, so that slices of different
+/// responses never mix.
 struct Ids {
     run: u64,
     next: AtomicU64,
@@ -369,6 +482,12 @@ struct Ids {
 
 impl Ids {
     fn new() -> Self {
+        #[cfg(test)]
+        if let Some(now) = crate::policy::virtual_clock::now() {
+            // What a seed leads to must not depend on chance.
+            let (run, next) = (now.0 << 20, AtomicU64::new(0));
+            return Self { run, next };
+        }
         let nanos = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(0, |d| d.as_nanos());
@@ -378,10 +497,11 @@ impl Ids {
         }
     }
 
-    fn next(&self) -> BodyId {
-        let n = self.next.fetch_add(1, Ordering::Relaxed);
-        // Odd multiplier: a permutation that spreads neighbours over the stripes and shards.
-        let spread = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        BodyId((u128::from(self.run) << 64) | u128::from(spread))
+    fn next(&self) -> u64 {
+        let n = self
+            .run
+            .wrapping_add(self.next.fetch_add(1, Ordering::Relaxed));
+        // Odd multiplier: a permutation that spreads neighbours over the stripes.
+        n.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 }

@@ -1,8 +1,14 @@
 //! One fetch, however many want it, and nobody waits for anyone else.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
 
-use edge::exchange::Service as _;
+use edge::exchange::{Purge, PurgeMode, Service as _};
 use http::Method;
 
 use crate::fake_origin::{Origin, Resource, edge, first_frame, get, pattern, read, request, until};
@@ -40,6 +46,79 @@ async fn a_thousand_cold_requests_make_one_fetch() {
     assert!(origin.asked() <= 2, "{} fetches", origin.asked());
     assert!(origin.sent() <= SIZE + (256 << 10));
     assert!(collapsed > 900, "{collapsed} collapsed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_requests_for_a_cold_slice_make_one_fetch_and_stream_along() {
+    const CLIENTS: usize = 10_000;
+    let origin = Origin::gated(0, 0);
+    origin.put("/a", Resource::immutable(pattern(256 << 10, 1), "\"1\""));
+    let edge = edge(&origin).await;
+    let (seen, whole) = (Arc::new(AtomicUsize::new(0)), pattern(256 << 10, 1));
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|n| {
+            let (edge, seen, whole) = (edge.clone(), seen.clone(), whole.clone());
+            tokio::spawn(async move {
+                let range = ("range", "bytes=0-262143");
+                let mut response = edge.serve(request(Method::GET, "/a", &[range])).await;
+                let first = first_frame(&mut response.body).await;
+                seen.fetch_add(1, SeqCst);
+                match n % 100 {
+                    // Some leave, some stall until everybody else is through.
+                    0 => None,
+                    1 => Some((first, response)),
+                    _ => {
+                        let rest = read(response).await;
+                        assert!([first.as_ref(), rest.bytes()].concat() == whole);
+                        None
+                    }
+                }
+            })
+        })
+        .collect();
+    until("the fetch", || origin.asked() == 1).await;
+    origin.heads.add_permits(1);
+    origin.pieces.add_permits(1);
+    // Everybody has the first piece while the origin keeps the others back.
+    until("the first piece at all", || seen.load(SeqCst) == CLIENTS).await;
+    assert_eq!(origin.sent(), 16 << 10);
+    origin.pieces.add_permits(1000);
+    let mut stalled = Vec::new();
+    for client in clients {
+        stalled.extend(client.await.unwrap());
+    }
+    assert_eq!(stalled.len(), CLIENTS / 100);
+    for (first, response) in stalled {
+        let rest = read(response).await;
+        assert!([first.as_ref(), rest.bytes()].concat() == whole);
+    }
+    assert_eq!(origin.asked(), 1);
+}
+
+#[tokio::test]
+async fn what_was_purged_on_its_way_is_not_given_to_who_comes_later() {
+    let origin = Origin::gated(0, 1000);
+    origin.put("/a", Resource::immutable(pattern(SIZE, 1), "\"1\""));
+    let edge = edge(&origin).await;
+    let early = tokio::spawn({
+        let edge = edge.clone();
+        async move { get(&edge, "/a", &[]).await }
+    });
+    until("the fetch", || origin.asked() == 1).await;
+    let purge = Purge::Url("/a".into());
+    edge.purge(purge, PurgeMode::Hard).await.unwrap();
+    let late = tokio::spawn({
+        let edge = edge.clone();
+        async move { get(&edge, "/a", &[]).await }
+    });
+    tokio::task::yield_now().await;
+    origin.heads.add_permits(1);
+    until("another fetch", || origin.asked() == 2).await;
+    origin.put("/a", Resource::immutable(pattern(SIZE, 2), "\"2\""));
+    origin.heads.add_permits(10);
+    assert_eq!(early.await.unwrap().field("etag"), "\"1\"");
+    assert_eq!(late.await.unwrap().field("etag"), "\"2\"");
+    assert_eq!(get(&edge, "/a", &[]).await.field("etag"), "\"2\"");
 }
 
 #[tokio::test]

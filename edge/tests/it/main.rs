@@ -2,13 +2,16 @@
 #![allow(clippy::unwrap_used)]
 
 mod cache_access;
+mod cache_ahead;
 mod cache_coalescing;
+mod cache_damage;
 mod cache_policy;
 mod cache_ranges;
 mod cache_restart;
 mod cache_revisions;
 mod fake_origin;
 mod moody_origin;
+mod purge_kill;
 mod relay;
 mod support;
 mod upstream;
