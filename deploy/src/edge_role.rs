@@ -183,3 +183,47 @@ fn set<T>(field: &mut T, given: Option<T>) {
         *field = given;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn configured(flags: &[&str]) -> Config {
+        let flags = ["edge"].iter().chain(flags);
+        resolve(Cli::try_parse_from(flags).unwrap().args).unwrap()
+    }
+
+    #[test]
+    fn one_upstream_or_several() {
+        let one = configured(&["--upstream", "http://a", "--health-path", "/healthz"]);
+        assert_eq!(one.upstream, "http://a");
+        assert_eq!(one.upstreams.health.path.as_deref(), Some("/healthz"));
+        let two = configured(&["--upstream", "http://a", "--upstream", "s3://b?region=eu"]);
+        let urls: Vec<_> = two.upstreams.origins.iter().map(|o| &o.url).collect();
+        assert_eq!(urls, ["http://a", "s3://b?region=eu"]);
+        assert!(two.validate().is_ok());
+    }
+
+    #[test]
+    fn flags_replace_the_origins_of_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("edge.toml");
+        let text = "[edge.upstreams]\norigins = ['http://a', { url = 'http://b', weight = 2 }]\n\
+                    [edge.upstreams.peers]\ngroup = 'pop'\n";
+        std::fs::write(&file, text).unwrap();
+        let config = ["--config", file.to_str().unwrap()];
+        assert_eq!(configured(&config).upstreams.origins[1].weight, 2);
+        let replaced = configured(&[config[0], config[1], "--upstream", "http://c"]);
+        assert!(replaced.upstreams.origins.is_empty());
+        assert!(replaced.validate().is_ok());
+    }
+}
