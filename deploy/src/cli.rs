@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    config, edge_role, ingest, inspect, logging, origin_role, purge, status, token, up, worker,
+    config, edge_role, ingest, inspect, logging, origin_role, purge, status, token, up, upgrade,
+    worker,
 };
 
 const EXAMPLES: &str = "\
@@ -52,7 +53,7 @@ enum Command {
     /// Encode and publish audio files or whole folders.
     Ingest(ingest::Args),
     /// Run a cache node in front of an origin.
-    Edge(edge_role::Args),
+    Edge(Box<edge_role::Args>),
     /// Run an origin: objects, manifests and the control plane.
     Origin(origin_role::Args),
     /// Encode and publish whatever is put into a folder.
@@ -62,6 +63,8 @@ enum Command {
     Token(token::Command),
     /// Drop cached responses from a running edge.
     Purge(purge::Args),
+    /// Start a running edge's program anew on the same sockets, without a failed request.
+    Upgrade(upgrade::Args),
     /// Load an edge as players do, and print what it bore.
     Loadtest(loadtest::Args),
     /// Show the state of a running stack.
@@ -113,11 +116,12 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Up(args) => up::run(args).await.map(done),
         Command::Ingest(args) => ingest::run(args).await,
-        Command::Edge(args) => edge_role::run(args).await.map(done),
+        Command::Edge(args) => edge_role::run(*args).await.map(done),
         Command::Origin(args) => origin_role::run(args).await.map(done),
         Command::Worker(args) => worker::run(args).await.map(done),
         Command::Token(command) => token::run(command).map(done),
         Command::Purge(args) => purge::run(args).await.map(done),
+        Command::Upgrade(args) => upgrade::run(args).await.map(done),
         Command::Loadtest(args) => loadtest::run(args).await.map(|_| ExitCode::SUCCESS),
         Command::Status(args) => status::run(args).await,
         Command::Config(command) => config::run(command),

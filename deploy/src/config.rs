@@ -1,85 +1,94 @@
-//! Configuration files: one TOML file with a table for each role, unknown fields refused.
+//! `segue config`: what is wrong with a configuration file, and what an edge would run with.
 
-use std::{path::Path, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::Context as _;
 use clap::Subcommand;
-use serde::Deserialize;
+use serde_json::Value;
 
-/// What a configuration file holds.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct File {
-    /// `[edge]`: a cache node.
-    pub(crate) edge: Option<edge::Config>,
-}
+use crate::{edge_role, settings};
 
 /// What `segue config` can do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Read a file and report every fault in it; nothing is started.
+    /// Read a file and report every fault in it, with line and key; nothing is started.
     Check {
         /// The file.
         file: PathBuf,
     },
+    /// Print what `segue edge` would run with, given the same flags and environment: every key, its
+    /// value and where that comes from. Secrets are hidden.
+    Show(Box<edge_role::Args>),
 }
 
-impl File {
-    /// Reads a file.
-    ///
-    /// # Errors
-    /// Where it can't be read, or holds an unknown field or an ill-formed value; the message names
-    /// the line.
-    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("can't read {}", path.display()))?;
-        toml::from_str(&text).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))
-    }
-}
-
-/// Runs `segue config check`; exit code 1 where there are faults.
+/// Runs `segue config`; exit code 1 where there are faults.
 ///
 /// # Errors
 /// Where the file can't be read at all.
-#[expect(clippy::print_stdout, reason = "the command's result")]
 pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
-    let Command::Check { file } = command;
-    let read = File::read(&file)?;
-    let Some(edge) = read.edge else {
-        anyhow::bail!("{}: no [edge] table", file.display());
-    };
-    match edge.validate() {
-        Ok(()) => {
-            println!("{}: sound", file.display());
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(faults) => {
-            for fault in &faults.0 {
-                println!("{}: {fault}", file.display());
-            }
-            Ok(ExitCode::FAILURE)
-        }
+    match command {
+        Command::Check { file } => check(file),
+        Command::Show(args) => show(&args),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
+#[expect(clippy::print_stdout, reason = "the command's result")]
+fn check(file: PathBuf) -> anyhow::Result<ExitCode> {
+    let settings = settings::read(Some(&file), Vec::new())?;
+    if settings.faults.is_empty() {
+        println!("{}: sound", file.display());
+        return Ok(ExitCode::SUCCESS);
+    }
+    for fault in &settings.faults {
+        println!("{fault}");
+    }
+    Ok(ExitCode::FAILURE)
+}
 
-    #[test]
-    fn a_file_is_read_and_a_misspelt_field_is_named() {
-        let file: File = toml::from_str(
-            "[edge]\nupstream = 'http://127.0.0.1:8000'\nhttp = '127.0.0.1:0'\nmemory = '64MiB'\n[edge.limits]\nidle = '30s'\n",
-        )
-        .unwrap();
-        assert_eq!(file.edge.unwrap().memory, 64 << 20);
-        let fault = toml::from_str::<File>("[edge]\nmemroy = '64MiB'\n")
-            .unwrap_err()
-            .to_string();
-        assert!(
-            fault.contains("memroy") && fault.contains("line 2"),
-            "{fault}"
-        );
+#[expect(clippy::print_stdout, reason = "the command's result")]
+fn show(args: &edge_role::Args) -> anyhow::Result<ExitCode> {
+    let settings = args.settings()?;
+    println!("[edge]");
+    let mut tables = Vec::new();
+    if let Value::Object(fields) = serde_json::to_value(&settings.config)? {
+        for (key, value) in fields {
+            // The access log's file is a table in JSON only.
+            match value {
+                Value::Object(below) if key != "access-log" => tables.push((key, below)),
+                value => println!("{}", line(&settings, "", &key, &value)),
+            }
+        }
+    }
+    for (table, fields) in tables {
+        println!("\n[edge.{table}]");
+        for (key, value) in fields {
+            println!("{}", line(&settings, &table, &key, &value));
+        }
+    }
+    for fault in &settings.faults {
+        println!("# fault: {fault}");
+    }
+    Ok(match settings.faults.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+/// A key and its value as in a file, and where it comes from.
+fn line(settings: &settings::Settings, table: &str, key: &str, value: &Value) -> String {
+    let path = match table {
+        "" => key.to_owned(),
+        table => format!("{table}.{key}"),
+    };
+    let setting = match value {
+        Value::Null => format!("# {key} is not set"),
+        Value::Object(fields) => {
+            let fields: Vec<String> = fields.iter().map(|(k, v)| format!("{k} = {v}")).collect();
+            format!("{key} = {{ {} }}", fields.join(", "))
+        }
+        value => format!("{key} = {value}"),
+    };
+    match settings.origins.get(&path) {
+        Some(origin) => format!("{setting:<44} # {origin}"),
+        None => setting,
     }
 }

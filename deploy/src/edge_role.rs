@@ -1,79 +1,78 @@
 //! `segue edge`: a cache node in front of any origin. Flags over environment over file.
 
-use std::{net::SocketAddr, path::PathBuf};
-
-use clap::Args as ClapArgs;
-use edge::{
-    Config,
-    config::{AccessLog, KeysetSource},
-    units::parse_size,
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use crate::{config::File, data::write_whole, shutdown};
+use async_trait::async_trait;
+use clap::Args as ClapArgs;
+use edge::{Control, Handle};
+use tokio::signal::unix::{SignalKind, signal};
 
-/// What `segue edge` takes.
-#[derive(Debug, ClapArgs)]
+use crate::{
+    data::write_whole,
+    logging, notify,
+    settings::{self, Given, Origin, Settings},
+    shutdown,
+    upgrade::{self, Program},
+};
+
+/// What `segue edge` takes. Values are read where those of file and environment are, so that all
+/// faults are reported together.
+#[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct Args {
     /// The origin: http://host:port, https://host (HTTP/2 where offered), h2c://host:port (HTTP/2 in
     /// the clear) or s3://bucket/prefix?endpoint=URL. May be given several times; the environment
     /// has them with spaces between.
-    #[arg(
-        long,
-        env = "SEGUE_UPSTREAM",
-        value_name = "URL",
-        value_delimiter = ' '
-    )]
+    #[arg(long, value_name = "URL")]
     upstream: Vec<String>,
 
     /// Path that is asked for to see whether an origin is up [default: no checks].
-    #[arg(long, env = "SEGUE_HEALTH_PATH", value_name = "PATH")]
+    #[arg(long, value_name = "PATH")]
     health_path: Option<String>,
 
     /// Plaintext HTTP/1.1 and HTTP/2 (prior knowledge), for local use and behind a balancer
     /// [default: 127.0.0.1:8080 where --https is not given either].
-    #[arg(long, env = "SEGUE_HTTP", value_name = "ADDR")]
-    http: Option<SocketAddr>,
+    #[arg(long, value_name = "ADDR")]
+    http: Option<String>,
 
     /// TLS 1.3: HTTP/1.1 and HTTP/2 over TCP, HTTP/3 over UDP.
-    #[arg(long, env = "SEGUE_HTTPS", value_name = "ADDR")]
-    https: Option<SocketAddr>,
+    #[arg(long, value_name = "ADDR")]
+    https: Option<String>,
 
     /// Health, metrics and purge; keep it private.
-    #[arg(long, env = "SEGUE_ADMIN", value_name = "ADDR")]
-    admin: Option<SocketAddr>,
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<String>,
 
-    /// Bearer token for purges; required where --admin is not a loopback address.
-    #[arg(
-        long,
-        env = "SEGUE_ADMIN_TOKEN",
-        value_name = "TOKEN",
-        hide_env_values = true
-    )]
+    /// Bearer token of the admin listener; required where --admin is not a loopback address.
+    #[arg(long, value_name = "TOKEN")]
     admin_token: Option<String>,
 
     /// Certificate chain in PEM [default: a development certificate, made on first start].
-    #[arg(long, env = "SEGUE_CERT", value_name = "PEM")]
-    cert: Option<PathBuf>,
+    #[arg(long, value_name = "PEM")]
+    cert: Option<String>,
 
     /// Private key in PEM.
-    #[arg(long, env = "SEGUE_KEY", value_name = "PEM")]
-    key: Option<PathBuf>,
+    #[arg(long, value_name = "PEM")]
+    key: Option<String>,
 
     /// Memory for cached bodies: 256MiB, 4GiB [default: 256MiB].
-    #[arg(long, env = "SEGUE_MEMORY", value_name = "SIZE", value_parser = parse_size)]
-    memory: Option<u64>,
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<String>,
 
     /// Directory for cached bodies on disk [default: memory only].
-    #[arg(long, env = "SEGUE_DISK", value_name = "DIR")]
-    disk: Option<PathBuf>,
+    #[arg(long, value_name = "DIR")]
+    disk: Option<String>,
 
     /// Disk for cached bodies [default: 10GiB].
-    #[arg(long, env = "SEGUE_DISK_SIZE", value_name = "SIZE", value_parser = parse_size)]
-    disk_size: Option<u64>,
+    #[arg(long, value_name = "SIZE")]
+    disk_size: Option<String>,
 
     /// Keyset that tokens are verified with [default: no tokens, everything is open].
-    #[arg(long, env = "SEGUE_KEYSET", value_name = "FILE")]
-    keyset: Option<PathBuf>,
+    #[arg(long, value_name = "FILE")]
+    keyset: Option<String>,
 
     /// Path prefix that needs a token once there is a keyset; may be given several times
     /// [default: /media/ and /v1/].
@@ -81,12 +80,17 @@ pub(crate) struct Args {
     protect: Vec<String>,
 
     /// Where the development certificate and the purge log are kept [default: ./segue-edge].
-    #[arg(long, env = "SEGUE_STATE_DIR", value_name = "DIR")]
-    state_dir: Option<PathBuf>,
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<String>,
 
     /// Access log, one JSON object a request: a file, `-` for standard output [default: none].
-    #[arg(long, env = "SEGUE_ACCESS_LOG", value_name = "FILE")]
-    access_log: Option<PathBuf>,
+    #[arg(long, value_name = "FILE")]
+    access_log: Option<String>,
+
+    /// Any other key of the file's [edge] table, such as limits.idle=30s; may be given several
+    /// times. Each is also a variable: SEGUE_EDGE_LIMITS__IDLE.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
 
     /// TOML file with an [edge] table; flags and environment override it.
     #[arg(long, env = "SEGUE_CONFIG", value_name = "FILE")]
@@ -97,91 +101,180 @@ pub(crate) struct Args {
     ready_file: Option<PathBuf>,
 }
 
-/// Runs until SIGINT or SIGTERM, then drains.
+impl Args {
+    /// What these flags, the environment and the file come to.
+    ///
+    /// # Errors
+    /// Where the file can't be read.
+    pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
+        let variables = std::env::vars_os()
+            .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
+        let mut given = settings::from_environment(variables);
+        for (key, text) in [
+            ("upstreams.health.path", &self.health_path),
+            ("http", &self.http),
+            ("https", &self.https),
+            ("admin", &self.admin),
+            ("admin-token", &self.admin_token),
+            ("cert", &self.cert),
+            ("key", &self.key),
+            ("memory", &self.memory),
+            ("disk", &self.disk),
+            ("disk-size", &self.disk_size),
+            ("keyset", &self.keyset),
+            ("state-dir", &self.state_dir),
+            ("access-log", &self.access_log),
+        ] {
+            if let Some(text) = text {
+                let name = match key {
+                    "upstreams.health.path" => "health-path",
+                    key => key,
+                };
+                given.push(flag(key, text, format!("--{name}")));
+            }
+        }
+        if !self.upstream.is_empty() {
+            let urls = self.upstream.join(" ");
+            given.push(flag("upstream", &urls, "--upstream".into()));
+        }
+        if !self.protect.is_empty() {
+            let list = serde_json::to_string(&self.protect)?;
+            given.push(flag("protect", &list, "--protect".into()));
+        }
+        for set in &self.set {
+            let Some((key, text)) = set.split_once('=') else {
+                anyhow::bail!("--set {set} is not KEY=VALUE");
+            };
+            given.push(flag(key.trim(), text, format!("--set {key}")));
+        }
+        settings::read(self.config.as_deref(), given)
+    }
+
+    /// The same, where it has no fault.
+    fn sound(&self) -> anyhow::Result<edge::Config> {
+        let settings = self.settings()?;
+        if settings.faults.is_empty() {
+            return Ok(settings.config);
+        }
+        let faults: Vec<String> = settings.faults.iter().map(ToString::to_string).collect();
+        anyhow::bail!("the configuration has faults:\n  {}", faults.join("\n  "));
+    }
+}
+
+fn flag(key: &str, text: &str, name: String) -> Given {
+    Given {
+        key: key.to_owned(),
+        text: text.to_owned(),
+        origin: Origin::Flag(name),
+    }
+}
+
+/// Runs until SIGINT or SIGTERM, then drains. SIGHUP reads the configuration again, SIGUSR2 hands
+/// over to the program as it lies on disk.
 ///
 /// # Errors
 /// Where the configuration has faults or an address can't be bound.
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
-    let ready_file = args.ready_file.clone();
-    let config = resolve(args)?;
-    if let Err(faults) = config.validate() {
-        anyhow::bail!("the configuration has faults:\n  {}", faults.0.join("\n  "));
-    }
+    let config = args.sound()?;
+    let program = Program::this()?;
     let cancel = shutdown::on_signals()?;
-    let server = edge::Server::bind(config).await?;
+    let inherited = tokio::task::spawn_blocking(upgrade::inherit).await??;
+    let mut server = edge::Server::take_over(config, inherited).await?;
+    let handle = server.handle();
+    let steering = Arc::new(Steering {
+        args: args.clone(),
+        handle: handle.clone(),
+        program,
+    });
+    server.set_control(Arc::clone(&steering) as Arc<dyn Control>);
+    on_hangup(Arc::clone(&steering))?;
+    on_upgrade(steering)?;
     let addrs = server.addrs();
     tracing::info!(http = ?addrs.http, https = ?addrs.https, admin = ?addrs.admin, "edge is ready");
-    if let Some(file) = ready_file {
-        let url = |scheme: &str, addr: Option<SocketAddr>| addr.map(|a| format!("{scheme}://{a}"));
-        let ready = serde_json::json!({
-            "http": url("http", addrs.http),
-            "https": url("https", addrs.https),
-            "admin": url("http", addrs.admin),
-        });
-        write_whole(&file, &serde_json::to_vec(&ready)?)?;
+    if let Some(file) = &args.ready_file {
+        announce(file, addrs)?;
     }
+    notify::ready();
+    let stopped = cancel.clone();
+    tokio::spawn(async move {
+        // After an upgrade the service goes on in another process.
+        stopped.cancelled().await;
+        notify::stopping();
+    });
     Ok(server.run(cancel).await?)
 }
 
-fn resolve(args: Args) -> anyhow::Result<Config> {
-    let mut config = match &args.config {
-        Some(path) => File::read(path)?.edge.unwrap_or_default(),
-        None => Config::default(),
-    };
-    set_upstreams(&mut config, args.upstream);
-    if let Some(path) = args.health_path {
-        config.upstreams.health.path = Some(path);
-    }
-    set(&mut config.memory, args.memory);
-    set(&mut config.disk_size, args.disk_size);
-    set(&mut config.state_dir, args.state_dir);
-    config.http = args.http.or(config.http);
-    config.https = args.https.or(config.https);
-    config.admin = args.admin.or(config.admin);
-    config.cert = args.cert.or(config.cert);
-    config.key = args.key.or(config.key);
-    config.disk = args.disk.or(config.disk);
-    if let Some(token) = args.admin_token {
-        config.admin_token = Some(token.into());
-    }
-    if let Some(path) = args.keyset {
-        config.keyset = KeysetSource::File(path);
-    }
-    if !args.protect.is_empty() {
-        config.protect = args.protect;
-    }
-    if let Some(path) = args.access_log {
-        config.access_log = if path.as_os_str() == "-" {
-            AccessLog::Stdout
-        } else {
-            AccessLog::File(path)
-        };
-    }
-    if config.http.is_none() && config.https.is_none() {
-        config.http = Some(SocketAddr::from(([127, 0, 0, 1], 8080)));
-    }
-    Ok(config)
+/// Writes where it listens.
+fn announce(file: &Path, addrs: edge::Addrs) -> anyhow::Result<()> {
+    let url = |scheme: &str, addr: Option<SocketAddr>| addr.map(|a| format!("{scheme}://{a}"));
+    let ready = serde_json::json!({
+        "http": url("http", addrs.http),
+        "https": url("https", addrs.https),
+        "admin": url("http", addrs.admin),
+        "pid": std::process::id(),
+    });
+    write_whole(file, &serde_json::to_vec(&ready)?)
 }
 
-/// Flags replace whatever origins a file names.
-fn set_upstreams(config: &mut Config, urls: Vec<String>) {
-    match urls.as_slice() {
-        [] => {}
-        [one] => {
-            config.upstream.clone_from(one);
-            config.upstreams.origins.clear();
-        }
-        several => {
-            config.upstream.clear();
-            config.upstreams.origins = several.iter().map(|url| url.as_str().into()).collect();
-        }
+/// What the edge's operator asks of this process.
+struct Steering {
+    args: Args,
+    handle: Handle,
+    program: Program,
+}
+
+#[async_trait]
+impl Control for Steering {
+    async fn reload(&self) -> Result<(), String> {
+        let (args, handle) = (self.args.clone(), self.handle.clone());
+        let reloaded = tokio::task::spawn_blocking(move || {
+            let config = args.sound().inspect_err(|e| handle.refused(e));
+            let config = config.map_err(|e| e.to_string())?;
+            handle.reload(config).map_err(|e| e.to_string())
+        });
+        reloaded.await.map_err(|e| e.to_string())?
+    }
+
+    async fn upgrade(&self) -> Result<(), String> {
+        let (program, handle) = (self.program.clone(), self.handle.clone());
+        let replaced = tokio::task::spawn_blocking(move || program.replace(&handle)).await;
+        let replaced = replaced.map_err(anyhow::Error::from).and_then(|done| done);
+        replaced
+            .inspect_err(|error| tracing::error!(%error, "not upgraded; this process goes on"))
+            .map_err(|e| e.to_string())
+    }
+
+    fn log_level(&self) -> Result<String, String> {
+        Ok(logging::level())
+    }
+
+    fn set_log_level(&self, filter: &str) -> Result<(), String> {
+        logging::set_level(filter).map_err(|e| e.to_string())
     }
 }
 
-fn set<T>(field: &mut T, given: Option<T>) {
-    if let Some(given) = given {
-        *field = given;
-    }
+/// Upgrades at SIGUSR2.
+fn on_upgrade(steering: Arc<Steering>) -> anyhow::Result<()> {
+    let mut asked = signal(SignalKind::user_defined2())?;
+    tokio::spawn(async move {
+        while asked.recv().await.is_some() {
+            // What went wrong is in the log.
+            let _ = steering.upgrade().await;
+        }
+    });
+    Ok(())
+}
+
+/// Reloads at each SIGHUP, one after another.
+fn on_hangup(steering: Arc<Steering>) -> anyhow::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            // What is wrong is in the log and in the metrics.
+            let _ = steering.reload().await;
+        }
+    });
+    Ok(())
 }
 
 #[cfg(test)]

@@ -7,13 +7,16 @@ mod edge_role;
 mod ingest;
 mod inspect;
 mod logging;
+mod notify;
 mod origin_role;
 mod progress;
 mod purge;
+mod settings;
 mod shutdown;
 mod status;
 mod token;
 mod up;
+mod upgrade;
 mod worker;
 
 use std::process::ExitCode;

@@ -1,6 +1,6 @@
 //! `segue purge`: drop cached responses from a running edge, by its admin listener.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -12,6 +12,9 @@ use crate::data::DataDir;
 
 /// Most bytes of an admin answer that are read.
 const ANSWER_LIMIT: usize = 8 << 20;
+
+/// How long an admin listener may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What `segue purge` takes.
 #[derive(Debug, ClapArgs)]
@@ -104,6 +107,21 @@ pub(crate) async fn http_call(
     token: Option<&str>,
     json: Option<String>,
 ) -> anyhow::Result<(u16, String)> {
+    http_call_within(PATIENCE, method, base, path, token, json).await
+}
+
+/// The same with another patience.
+///
+/// # Errors
+/// As above.
+pub(crate) async fn http_call_within(
+    patience: Duration,
+    method: &str,
+    base: &str,
+    path: &str,
+    token: Option<&str>,
+    json: Option<String>,
+) -> anyhow::Result<(u16, String)> {
     let url = format!("{}{path}", base.trim_end_matches('/'));
     let mut request = hyper::Request::builder()
         .method(method)
@@ -126,8 +144,8 @@ pub(crate) async fn http_call(
             .to_bytes();
         anyhow::Ok((status, String::from_utf8_lossy(&body).into_owned()))
     };
-    tokio::time::timeout(std::time::Duration::from_secs(10), call)
+    tokio::time::timeout(patience, call)
         .await
-        .with_context(|| format!("no answer from {url} within 10 s"))?
+        .with_context(|| format!("no answer from {url} within {} s", patience.as_secs()))?
         .with_context(|| format!("can't reach {url}"))
 }

@@ -16,6 +16,15 @@ pub(crate) struct Args {
     /// An edge's admin address, instead of the stack of the data directory.
     #[arg(long, env = "SEGUE_ADMIN", value_name = "URL")]
     admin: Option<String>,
+
+    /// The admin listener's token, where it has one.
+    #[arg(
+        long,
+        env = "SEGUE_ADMIN_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true
+    )]
+    token: Option<String>,
 }
 
 /// Prints the state; exit code 0 where it is ready, 1 where it is not.
@@ -49,7 +58,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             format!("no ({status}): {}", body.trim())
         }
     );
-    let (_, metrics) = http_call("GET", &admin, "/metrics", None, None).await?;
+    let (_, metrics) = http_call("GET", &admin, "/metrics", args.token.as_deref(), None).await?;
     for line in metrics
         .lines()
         .filter(|l| !l.starts_with('#') && !l.contains("_bucket"))

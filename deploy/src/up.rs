@@ -168,6 +168,11 @@ fn edge_config(
         disk: Some(data.edge().join("cache")),
         disk_size: args.disk_size,
         keyset: edge::config::KeysetSource::Inline(origin.keyset()),
+        limits: edge::config::Limits {
+            // Whoever stops it waits for it.
+            drain_idle: std::time::Duration::from_millis(500),
+            ..edge::config::Limits::default()
+        },
         ..edge::Config::default()
     }
 }

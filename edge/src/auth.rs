@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use http::{
     HeaderMap, HeaderValue, Method,
     header::{AUTHORIZATION, COOKIE, HeaderName},
@@ -43,7 +43,7 @@ pub(crate) enum Refusal {
 /// Who may come in.
 pub(crate) struct Gate {
     keyset: ArcSwapOption<Keyset>,
-    protect: Vec<String>,
+    protect: ArcSwap<Vec<String>>,
     verdicts: Verdicts,
 }
 
@@ -52,7 +52,7 @@ impl Gate {
     pub(crate) fn new(keyset: Option<Arc<Keyset>>, protect: Vec<String>) -> Self {
         Self {
             keyset: ArcSwapOption::new(keyset),
-            protect,
+            protect: ArcSwap::from_pointee(protect),
             verdicts: Verdicts::new(),
         }
     }
@@ -61,6 +61,11 @@ impl Gate {
     pub(crate) fn set_keyset(&self, keyset: Option<Arc<Keyset>>) {
         self.keyset.store(keyset);
         self.verdicts.forget();
+    }
+
+    /// Guards other paths from now on.
+    pub(crate) fn set_protect(&self, protect: Vec<String>) {
+        self.protect.store(Arc::new(protect));
     }
 
     /// Takes the token out of a request and judges it. The subject of the token, if one was needed.
@@ -111,6 +116,7 @@ impl Gate {
     fn protects(&self, path: &str) -> bool {
         let read = plainly(path);
         self.protect
+            .load()
             .iter()
             .any(|prefix| read.starts_with(prefix.as_str()) || path.starts_with(prefix.as_str()))
     }

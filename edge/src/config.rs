@@ -7,8 +7,10 @@ use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::units;
-pub use crate::{limits::Limits, upstream::config::UpstreamLimits};
+pub use crate::{
+    limits::Limits, trace::Settings as Traces, upstream::config::UpstreamLimits,
+};
+use crate::{auth::Keyset, listen::tls, units};
 
 /// Where the keys come from that tokens are verified with.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -34,6 +36,24 @@ impl From<KeysetSource> for Option<PathBuf> {
         match source {
             KeysetSource::File(path) => Some(path),
             KeysetSource::None | KeysetSource::Inline(_) => None,
+        }
+    }
+}
+
+impl KeysetSource {
+    /// The keys; none where everything is open.
+    ///
+    /// # Errors
+    /// Where the file can't be read or holds no keyset, with its path.
+    pub(crate) fn load(&self) -> Result<Option<Keyset>, String> {
+        match self {
+            Self::None => Ok(None),
+            Self::Inline(keyset) => Ok(Some(keyset.clone())),
+            Self::File(path) => {
+                let at = |e: &dyn fmt::Display| format!("{}: {e}", path.display());
+                let json = std::fs::read_to_string(path).map_err(|e| at(&e))?;
+                Keyset::from_json(&json).map(Some).map_err(|e| at(&e))
+            }
         }
     }
 }
@@ -150,6 +170,14 @@ pub struct Config {
     pub name: String,
     /// Access records.
     pub access_log: AccessLog,
+    /// Whether responses say in `Server-Timing` what the cache did and how long the upstream took.
+    pub server_timing: bool,
+    /// Traces of requests.
+    pub traces: Traces,
+    /// How often certificate, key and keyset are looked at; if a file has changed, everything is
+    /// reloaded. 0 s leaves that to SIGHUP. 1 m.
+    #[serde(with = "units::duration")]
+    pub watch: Duration,
     /// Limits and timeouts towards clients.
     pub limits: Limits,
 }
@@ -179,12 +207,16 @@ impl Default for Config {
             stale_if_error: Duration::from_secs(24 * 3600),
             name: "Segue".into(),
             access_log: AccessLog::Off,
+            server_timing: false,
+            traces: Traces::default(),
+            watch: Duration::from_secs(60),
             limits: Limits::default(),
         }
     }
 }
 
-/// Every fault of a configuration.
+/// Every fault of a configuration: one sentence each, which begins with the key it is about where
+/// it is about one, so that tools can find its line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("configuration: {}", .0.join("; "))]
 pub struct Faults(pub Vec<String>);
@@ -198,7 +230,7 @@ impl Config {
         let mut faults = Vec::new();
         self.upstream_faults(&mut faults);
         if self.http.is_none() && self.https.is_none() {
-            faults.push("neither http nor https is set: nothing to listen on".into());
+            faults.push("http and https are not set: nothing to listen on".into());
         }
         self.tls_faults(&mut faults);
         self.cache_faults(&mut faults);
@@ -220,8 +252,12 @@ impl Config {
         if let Some(ca) = &self.upstream_ca {
             readable("upstream-ca", ca, &mut faults);
         }
-        if let KeysetSource::File(path) = &self.keyset {
-            readable("keyset", path, &mut faults);
+        if let Err(fault) = self.keyset.load() {
+            faults.push(format!("keyset {fault}"));
+        }
+        self.traces.faults(&mut faults);
+        if !self.watch.is_zero() && self.watch < Duration::from_secs(1) {
+            faults.push("watch must be 0s or at least 1s".into());
         }
         self.limits.faults(&mut faults);
         if faults.is_empty() {
@@ -235,8 +271,9 @@ impl Config {
     fn tls_faults(&self, faults: &mut Vec<String>) {
         match (&self.cert, &self.key) {
             (Some(cert), Some(key)) => {
-                readable("cert", cert, faults);
-                readable("key", key, faults);
+                if let Err(fault) = tls::Certificate::load(cert, key) {
+                    faults.push(format!("cert {fault}"));
+                }
             }
             (Some(_), None) => faults.push("cert is set without key".into()),
             (None, Some(_)) => faults.push("key is set without cert".into()),
@@ -265,7 +302,7 @@ impl Config {
             ));
         }
         if self.protect.iter().any(|prefix| !prefix.starts_with('/')) {
-            faults.push("every prefix of protect must start with /".into());
+            faults.push("protect: every prefix must start with /".into());
         }
         let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
         if !self.name.starts_with(|c: char| c.is_ascii_alphabetic())

@@ -227,6 +227,10 @@ pub struct Facts {
     pub upstream_status: Option<StatusCode>,
     /// From asking the upstream to its response head.
     pub upstream_wait: Option<Duration>,
+    /// What the player said of its playback.
+    pub cmcd: Option<crate::cmcd::Cmcd>,
+    /// Its place in a trace, if it is traced.
+    pub trace: Option<Box<crate::trace::Trace>>,
 }
 
 /// A response body. Bytes are shared with the cache: send them without copying.
@@ -350,6 +354,10 @@ pub trait Upstream: Send + Sync + 'static {
         &self,
         request: http::Request<RequestBody>,
     ) -> Result<http::Response<BoxBody>, UpstreamError>;
+
+    /// Adds families to `/metrics`, with a label `upstream` whose values come from the
+    /// configuration.
+    fn render(&self, _out: &mut crate::metrics::Text) {}
 }
 
 /// What kept an upstream from answering.
@@ -423,7 +431,7 @@ pub enum PurgeMode {
 }
 
 /// Counters and gauges of the cache since start, for `/metrics`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct CacheStats {
     /// Bytes held in the memory tier.
     pub memory_bytes: u64,

@@ -34,6 +34,14 @@ pub struct Limits {
     /// After a drain began, connections still open are cut off after this. 30 s.
     #[serde(with = "units::duration")]
     pub drain: Duration,
+    /// From readiness failing to the drain's beginning: how long balancers need to notice. 0 s.
+    #[serde(with = "units::duration")]
+    pub drain_delay: Duration,
+    /// In a drain, how long an HTTP/1.1 connection may still ask for something: that answer says
+    /// that it was the last. Longer than players pause between segments, so that none meets a
+    /// closed connection. 5 s.
+    #[serde(with = "units::duration")]
+    pub drain_idle: Duration,
     /// Field section of a request, request line included, as the protocol counts it (RFC 9113
     /// §6.5.2, RFC 9114 §4.2.2). 16 KiB.
     #[serde(with = "units::size")]
@@ -85,6 +93,8 @@ impl Default for Limits {
             stall: Duration::from_secs(30),
             min_rate: 512,
             drain: Duration::from_secs(30),
+            drain_delay: Duration::ZERO,
+            drain_idle: Duration::from_secs(5),
             header_size: 16 << 10,
             header_count: 100,
             target_size: 8 << 10,
@@ -116,6 +126,14 @@ impl Limits {
         for (name, duration) in durations {
             if duration.is_zero() || duration > Duration::from_secs(3600) {
                 faults.push(format!("limits.{name} must be between 1ms and 1h"));
+            }
+        }
+        for (name, duration) in [
+            ("drain-delay", self.drain_delay),
+            ("drain-idle", self.drain_idle),
+        ] {
+            if duration > Duration::from_secs(3600) {
+                faults.push(format!("limits.{name} must be at most 1h"));
             }
         }
         let sizes = [

@@ -1,9 +1,11 @@
 //! The access log: one JSON object a request, written by a thread of its own.
 //!
 //! A request never waits for the log: records are appended to a bounded buffer, and dropped and
-//! counted when it is full. Targets arrive without tokens; fields of requests are not logged.
+//! counted when it is full. Targets arrive without tokens; fields of requests are not logged, but for
+//! what a player says in CMCD.
 
 use std::{
+    cell::RefCell,
     fs::OpenOptions,
     io::{self, Write},
     net::SocketAddr,
@@ -36,22 +38,34 @@ const TARGET_MAX: usize = 1024;
 /// A handle to append records with; cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct AccessLog {
-    shared: Option<Arc<Shared>>,
+    shared: Arc<Shared>,
 }
 
 /// Buffer between requests and the writer.
-#[derive(Debug)]
 struct Shared {
+    /// Whether records are wanted at all.
+    on: AtomicBool,
     pending: Mutex<Vec<u8>>,
+    /// Where to write from the next batch on.
+    next: Mutex<Option<Output>>,
     filled: Condvar,
     closing: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("on", &self.on).finish()
+    }
+}
+
+/// Where records are written; none throws them away.
+pub(crate) type Output = Option<Box<dyn Write + Send>>;
+
 /// The writer's end; flushes when closed.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    shared: Option<Arc<Shared>>,
+    shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -66,6 +80,20 @@ pub(crate) struct Record<'a> {
     pub first_byte: Option<Duration>,
 }
 
+/// Opens what a configuration names.
+///
+/// # Errors
+/// Where the file can't be opened for appending.
+pub(crate) fn output(to: &config::AccessLog) -> io::Result<Output> {
+    Ok(match to {
+        config::AccessLog::Off => None,
+        config::AccessLog::Stdout => Some(Box::new(io::stdout())),
+        config::AccessLog::File(path) => Some(Box::new(
+            OpenOptions::new().create(true).append(true).open(path)?,
+        )),
+    })
+}
+
 /// Opens the log.
 ///
 /// # Errors
@@ -74,23 +102,11 @@ pub(crate) fn open(
     to: &config::AccessLog,
     metrics: Arc<Metrics>,
 ) -> io::Result<(AccessLog, Writer)> {
-    let out: Box<dyn Write + Send> = match to {
-        config::AccessLog::Off => {
-            return Ok((
-                AccessLog { shared: None },
-                Writer {
-                    shared: None,
-                    thread: None,
-                },
-            ));
-        }
-        config::AccessLog::Stdout => Box::new(io::stdout()),
-        config::AccessLog::File(path) => {
-            Box::new(OpenOptions::new().create(true).append(true).open(path)?)
-        }
-    };
+    let out = output(to)?;
     let shared = Arc::new(Shared {
-        pending: Mutex::new(Vec::with_capacity(64 << 10)),
+        on: AtomicBool::new(out.is_some()),
+        pending: Mutex::default(),
+        next: Mutex::default(),
         filled: Condvar::new(),
         closing: AtomicBool::new(false),
         metrics,
@@ -99,20 +115,16 @@ pub(crate) fn open(
     let thread = std::thread::Builder::new()
         .name("access-log".into())
         .spawn(move || write_all(&theirs, out))?;
-    Ok((
-        AccessLog {
-            shared: Some(Arc::clone(&shared)),
-        },
-        Writer {
-            shared: Some(shared),
-            thread: Some(thread),
-        },
-    ))
+    let log = AccessLog {
+        shared: Arc::clone(&shared),
+    };
+    let thread = Some(thread);
+    Ok((log, Writer { shared, thread }))
 }
 
 /// The writer's loop: wait, gather, swap, write.
-fn write_all(shared: &Shared, mut out: Box<dyn Write + Send>) {
-    let mut batch = Vec::with_capacity(64 << 10);
+fn write_all(shared: &Shared, mut out: Output) {
+    let mut batch = Vec::new();
     loop {
         {
             let mut pending = shared.pending.lock();
@@ -125,10 +137,15 @@ fn write_all(shared: &Shared, mut out: Box<dyn Write + Send>) {
             std::thread::sleep(GATHER);
         }
         std::mem::swap(&mut batch, &mut *shared.pending.lock());
+        if let Some(next) = shared.next.lock().take() {
+            out = next;
+        }
         if batch.is_empty() && closing {
             return;
         }
-        if let Err(e) = out.write_all(&batch).and_then(|()| out.flush()) {
+        if let Some(out) = &mut out
+            && let Err(e) = out.write_all(&batch).and_then(|()| out.flush())
+        {
             let lost = batch.iter().filter(|b| **b == b'\n').count() as u64;
             shared.metrics.log_dropped.fetch_add(lost, Relaxed);
             tracing::error!(error = %e, "access log");
@@ -140,12 +157,10 @@ fn write_all(shared: &Shared, mut out: Box<dyn Write + Send>) {
 impl Writer {
     /// Writes what is pending and ends the thread. Blocks for as long as the writing takes.
     pub(crate) fn close(mut self) {
-        if let Some(shared) = self.shared.take() {
-            let pending = shared.pending.lock();
-            shared.closing.store(true, Relaxed);
-            shared.filled.notify_all();
-            drop(pending);
-        }
+        let pending = self.shared.pending.lock();
+        self.shared.closing.store(true, Relaxed);
+        self.shared.filled.notify_all();
+        drop(pending);
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -155,23 +170,43 @@ impl Writer {
 }
 
 impl AccessLog {
-    /// Appends a record, or drops and counts it where the buffer is full.
+    /// Writes to another place from now on: what is pending may go to either. A file of the same
+    /// name is another file once the old one was renamed, which is how logs are rotated.
+    pub(crate) fn redirect(&self, to: Output) {
+        let on = to.is_some();
+        *self.shared.next.lock() = Some(to);
+        self.shared.on.store(on, Relaxed);
+    }
+
+    /// Appends a record, or drops and counts it where the buffer is full. Formats outside of the
+    /// lock and without allocating, once the thread's scratch has grown to its lines.
     pub(crate) fn append(&self, record: &Record<'_>) {
-        let Some(shared) = &self.shared else { return };
-        let mut pending = shared.pending.lock();
-        if pending.len() >= BUFFER {
-            shared.metrics.log_dropped.fetch_add(1, Relaxed);
+        thread_local! {
+            static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        let shared = &self.shared;
+        if !shared.on.load(Relaxed) {
             return;
         }
-        let first = pending.is_empty();
         let since_epoch = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        write_record(&mut pending, since_epoch, record);
-        drop(pending);
-        if first {
-            shared.filled.notify_one();
-        }
+        SCRATCH.with_borrow_mut(|line| {
+            line.clear();
+            write_record(line, since_epoch, record);
+            let mut pending = shared.pending.lock();
+            if pending.len() >= BUFFER {
+                drop(pending);
+                shared.metrics.log_dropped.fetch_add(1, Relaxed);
+                return;
+            }
+            let first = pending.is_empty();
+            pending.extend_from_slice(line);
+            drop(pending);
+            if first {
+                shared.filled.notify_one();
+            }
+        });
     }
 }
 
@@ -228,11 +263,18 @@ fn write_record(out: &mut Vec<u8>, now: Duration, record: &Record<'_>) {
     if let Some(wait) = facts.upstream_wait {
         let _ = write!(out, ",\"upstream_us\":{}", wait.as_micros());
     }
+    if let Some(trace) = &facts.trace {
+        let _ = write!(out, ",\"trace\":\"{:032x}\"", trace.trace_id);
+    }
+    if let Some(cmcd) = &facts.cmcd {
+        out.extend_from_slice(b",\"cmcd\":");
+        cmcd.write_json(out);
+    }
     out.extend_from_slice(b"}\n");
 }
 
 /// A JSON string of at most `max` bytes of `text` (cut at a character).
-fn write_text(out: &mut Vec<u8>, text: &str, max: usize) {
+pub(crate) fn write_text(out: &mut Vec<u8>, text: &str, max: usize) {
     let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -271,6 +313,8 @@ mod tests {
             reason: None,
             upstream_status: Some(StatusCode::OK),
             upstream_wait: Some(Duration::from_millis(3)),
+            cmcd: crate::cmcd::Cmcd::of_text("br=96,sid=\"s\",bs,ot=a,bogus"),
+            ..Facts::default()
         };
         let end = Ended {
             outcome: Outcome::Miss,
@@ -295,6 +339,8 @@ mod tests {
         assert_eq!(value["outcome"], "miss");
         assert_eq!(value["aborted"], true);
         assert_eq!(value["upstream_us"], 3000);
+        let cmcd = serde_json::json!({"br": 96, "sid": "s", "bs": true, "ot": "a"});
+        assert_eq!(value["cmcd"], cmcd);
         assert_eq!(out.iter().filter(|b| **b == b'\n').count(), 1);
     }
 
@@ -324,5 +370,42 @@ mod tests {
         }
         writer.close();
         assert_eq!(std::fs::read_to_string(path).unwrap().lines().count(), 1000);
+    }
+
+    #[test]
+    fn a_renamed_file_is_left_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, old) = (dir.path().join("a.log"), dir.path().join("a.log.1"));
+        let to = config::AccessLog::File(path.clone());
+        let (log, writer) = open(&to, Arc::new(Metrics::default())).unwrap();
+        let facts = Facts::default();
+        let end = Ended {
+            outcome: Outcome::Hit,
+            status: 200,
+            bytes: 0,
+            complete: true,
+            time: Duration::from_micros(1),
+        };
+        let append = || {
+            log.append(&Record {
+                method: &Method::GET,
+                protocol: Protocol::H1,
+                peer: "[::1]:9".parse().unwrap(),
+                facts: &facts,
+                end: &end,
+                first_byte: None,
+            });
+        };
+        append();
+        while std::fs::metadata(&path).unwrap().len() == 0 {
+            std::thread::sleep(GATHER);
+        }
+        std::fs::rename(&path, &old).unwrap();
+        log.redirect(output(&to).unwrap());
+        append();
+        append();
+        writer.close();
+        let lines = |path| std::fs::read_to_string(path).unwrap().lines().count();
+        assert_eq!((lines(&old), lines(&path)), (1, 2));
     }
 }

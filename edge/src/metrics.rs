@@ -1,18 +1,23 @@
 //! Counters, gauges and histograms of an edge, and their Prometheus text.
 //!
-//! Every label has a fixed set of values, so the number of series is known at compile time. All
-//! updates are relaxed atomics.
+//! Every label has a fixed set of values, so the number of series is known at compile time (the
+//! upstreams' names, of a configuration, apart). All updates are relaxed atomics, and what every
+//! request counts is spread over shards, one cache line never shared by two busy threads.
+
+mod process;
+mod text;
 
 use std::{
-    fmt::Write as _,
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwapOption;
+
+pub use text::{Family, Kind, Text};
 
 use crate::{
     exchange::{CacheStats, Outcome, Protocol},
@@ -33,6 +38,9 @@ const OUTCOMES: [Outcome; 8] = [
     Outcome::Refused,
     Outcome::Failed,
 ];
+
+/// Copies of what every request counts; threads beyond this many share.
+const SHARDS: usize = 16;
 
 /// Upper bounds of the histograms' buckets in microseconds.
 const BUCKETS_US: [u64; 16] = [
@@ -106,28 +114,28 @@ impl Histogram {
         self.sum_us.fetch_add(us, Relaxed);
     }
 
-    pub(crate) fn write(&self, out: &mut String, name: &str, labels: &str) {
-        let mut count = 0;
-        for (bound, bucket) in BUCKETS_US.iter().zip(&self.buckets) {
-            count += bucket.load(Relaxed);
-            line(
-                out,
-                &format!("{name}_bucket"),
-                &format!("{labels},le=\"{}\"", *bound as f64 / 1e6),
-                count,
-            );
-        }
-        count += self.buckets[BUCKETS_US.len()].load(Relaxed);
-        line(
-            out,
-            &format!("{name}_bucket"),
-            &format!("{labels},le=\"+Inf\""),
-            count,
-        );
-        let sum = self.sum_us.load(Relaxed) as f64 / 1e6;
-        let _ = writeln!(out, "{name}_sum{{{labels}}} {sum}");
-        line(out, &format!("{name}_count"), labels, count);
+    /// Adds these observations to a family's.
+    pub(crate) fn write(&self, family: &mut Family<'_>, labels: &[(&str, &str)]) {
+        write_sum(std::iter::once(self), family, labels);
     }
+}
+
+/// Adds the observations of several histograms, taken together, to a family's.
+fn write_sum<'a>(
+    histograms: impl Iterator<Item = &'a Histogram>,
+    family: &mut Family<'_>,
+    labels: &[(&str, &str)],
+) {
+    let mut counts = [0; BUCKETS_US.len() + 1];
+    let mut sum_us = 0;
+    for histogram in histograms {
+        for (sum, bucket) in counts.iter_mut().zip(&histogram.buckets) {
+            *sum += bucket.load(Relaxed);
+        }
+        sum_us += histogram.sum_us.load(Relaxed);
+    }
+    let bounds = BUCKETS_US.map(|us| us as f64 / 1e6);
+    family.histogram(labels, &bounds, &counts, sum_us as f64 / 1e6);
 }
 
 /// Counts of one protocol.
@@ -155,12 +163,24 @@ struct PerProtocol {
     cuts: [AtomicU64; Cut::ALL.len()],
 }
 
-/// All counters of an edge but the cache's own.
+/// What every request counts, of some threads.
 #[derive(Debug, Default)]
-pub struct Metrics {
+#[repr(align(128))]
+struct Shard {
     protocols: [PerProtocol; 3],
+}
+
+/// All counters of an edge but the cache's own.
+#[derive(Debug)]
+pub struct Metrics {
+    shards: [Shard; SHARDS],
+    started: SystemTime,
     /// Access records dropped since the log could not keep up.
     pub(crate) log_dropped: AtomicU64,
+    /// Spans dropped since the collector could not keep up or was not there.
+    pub(crate) spans_dropped: AtomicU64,
+    /// Spans that the collector took.
+    pub(crate) spans_sent: AtomicU64,
     /// Connections opened to upstreams.
     pub(crate) upstream_connections: AtomicU64,
     /// Requests sent to upstreams.
@@ -171,6 +191,52 @@ pub struct Metrics {
     pub(crate) upstream_retries: AtomicU64,
     /// Each upstream's own, by configured name.
     upstreams: ArcSwapOption<Vec<Arc<upstream::Stats>>>,
+    /// Configurations that took effect after the first, or were refused.
+    reloads: Reloads,
+    /// End of the certificate's validity, Unix seconds; 0 where there is none.
+    pub(crate) certificate_expiry_s: AtomicI64,
+}
+
+/// What came of configurations after the first.
+#[derive(Debug)]
+struct Reloads {
+    applied: AtomicU64,
+    refused: AtomicU64,
+    /// Whether the last one took effect; true before there was any.
+    last_applied: AtomicU64,
+    /// When the configuration in force took effect, Unix seconds.
+    in_force_since_s: AtomicU64,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let started = SystemTime::now();
+        Self {
+            shards: Default::default(),
+            started,
+            log_dropped: AtomicU64::new(0),
+            spans_dropped: AtomicU64::new(0),
+            spans_sent: AtomicU64::new(0),
+            upstream_connections: AtomicU64::new(0),
+            upstream_requests: AtomicU64::new(0),
+            upstream_failures: AtomicU64::new(0),
+            upstream_retries: AtomicU64::new(0),
+            upstreams: ArcSwapOption::empty(),
+            reloads: Reloads {
+                applied: AtomicU64::new(0),
+                refused: AtomicU64::new(0),
+                last_applied: AtomicU64::new(1),
+                in_force_since_s: AtomicU64::new(unix_s(started)),
+            },
+            certificate_expiry_s: AtomicI64::new(0),
+        }
+    }
+}
+
+fn unix_s(at: SystemTime) -> u64 {
+    at.duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
 }
 
 /// Index of a protocol.
@@ -182,12 +248,21 @@ fn index(protocol: Protocol) -> usize {
     }
 }
 
-/// A metric's name, and how to read it off a protocol's counts.
-type Series = (&'static str, fn(&PerProtocol) -> u64);
+/// The calling thread's shard.
+fn shard() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static MINE: usize = NEXT.fetch_add(1, Relaxed) % SHARDS;
+    }
+    MINE.with(|mine| *mine)
+}
+
+/// A value of a protocol, read off its counts in one shard; the shards' values are added up.
+type Value = fn(&PerProtocol) -> i64;
 
 impl Metrics {
     fn of(&self, protocol: Protocol) -> &PerProtocol {
-        &self.protocols[index(protocol)]
+        &self.shards[shard()].protocols[index(protocol)]
     }
 
     /// A request's head is complete.
@@ -235,138 +310,197 @@ impl Metrics {
         self.of(protocol).cuts[why as usize].fetch_add(1, Relaxed);
     }
 
-    /// Everything as Prometheus text (exposition format 0.0.4).
-    pub fn render(&self, cache: &CacheStats, ready: bool) -> String {
-        let mut out = String::with_capacity(32 << 10);
+    /// A new configuration took effect, or was refused.
+    pub(crate) fn reloaded(&self, applied: bool) {
+        let reloads = &self.reloads;
+        reloads.last_applied.store(u64::from(applied), Relaxed);
+        if applied {
+            reloads.applied.fetch_add(1, Relaxed);
+            let now = unix_s(SystemTime::now());
+            reloads.in_force_since_s.store(now, Relaxed);
+        } else {
+            reloads.refused.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Everything as Prometheus text (exposition format 0.0.4); `more` adds families of others.
+    /// Reads files of `/proc`: not for an async task's own thread where there are many descriptors.
+    pub fn render(&self, cache: &CacheStats, ready: bool, more: impl FnOnce(&mut Text)) -> String {
+        let mut out = Text::default();
+        out.family("segue_build_info", Kind::Gauge, "The running version.")
+            .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+        out.single(
+            "segue_edge_ready",
+            Kind::Gauge,
+            "1 while new requests are welcome, 0 from the drain's beginning.",
+            u64::from(ready),
+        );
         self.render_requests(&mut out);
         self.render_connections(&mut out);
-        for (name, histogram) in [
-            (
-                "segue_edge_first_byte_seconds",
-                (|p| &p.first_byte) as fn(&PerProtocol) -> &Histogram,
-            ),
-            ("segue_edge_request_seconds", |p| &p.duration),
-        ] {
-            kind(&mut out, name, "histogram");
-            for (protocol, of) in PROTOCOLS.iter().zip(&self.protocols) {
-                histogram(of).write(
-                    &mut out,
-                    name,
-                    &format!("protocol=\"{}\"", protocol.as_str()),
-                );
-            }
-        }
-        self.render_upstream(&mut out);
+        self.render_times(&mut out);
+        self.render_singles(&mut out);
+        self.render_reloads(&mut out);
         render_cache(&mut out, cache);
-        kind(&mut out, "segue_edge_ready", "gauge");
-        line(&mut out, "segue_edge_ready", "", u64::from(ready));
-        out
+        more(&mut out);
+        process::render(&mut out, self.started);
+        out.finish()
     }
 
-    fn render_requests(&self, out: &mut String) {
-        kind(out, "segue_edge_requests_total", "counter");
-        for (protocol, of) in PROTOCOLS.iter().zip(&self.protocols) {
-            for (outcome, count) in OUTCOMES.iter().zip(&of.outcomes) {
-                let labels = format!(
-                    "protocol=\"{}\",outcome=\"{}\"",
-                    protocol.as_str(),
-                    outcome.as_str()
-                );
-                line(
-                    out,
-                    "segue_edge_requests_total",
-                    &labels,
-                    count.load(Relaxed),
-                );
-            }
-        }
-        kind(out, "segue_edge_responses_total", "counter");
-        for (protocol, of) in PROTOCOLS.iter().zip(&self.protocols) {
-            for (class, count) in of.statuses.iter().enumerate() {
-                let labels = format!(
-                    "protocol=\"{}\",status=\"{}xx\"",
-                    protocol.as_str(),
-                    class + 1
-                );
-                line(
-                    out,
-                    "segue_edge_responses_total",
-                    &labels,
-                    count.load(Relaxed),
-                );
-            }
-        }
-        let counters: [Series; 2] = [
-            ("segue_edge_sent_bytes_total", |p| p.bytes.load(Relaxed)),
-            ("segue_edge_aborted_total", |p| p.aborted.load(Relaxed)),
-        ];
-        self.each(out, "counter", &counters);
-    }
-
-    fn render_connections(&self, out: &mut String) {
-        let gauges: [Series; 2] = [
-            ("segue_edge_connections", |p| {
-                p.connections.load(Relaxed).max(0).unsigned_abs()
-            }),
-            ("segue_edge_requests_in_flight", |p| {
-                p.in_flight.load(Relaxed).max(0).unsigned_abs()
-            }),
-        ];
-        self.each(out, "gauge", &gauges);
-        self.each(
-            out,
-            "counter",
-            &[("segue_edge_connections_total", |p| {
-                p.connections_total.load(Relaxed)
-            })],
-        );
-        kind(out, "segue_edge_cut_total", "counter");
-        for (protocol, of) in PROTOCOLS.iter().zip(&self.protocols) {
-            for (why, count) in Cut::ALL.iter().zip(&of.cuts) {
-                let labels = format!(
-                    "protocol=\"{}\",reason=\"{}\"",
-                    protocol.as_str(),
-                    why.as_str()
-                );
-                line(out, "segue_edge_cut_total", &labels, count.load(Relaxed));
-            }
-        }
+    /// A protocol's value over all shards; never below 0, which a gauge read between two shards'
+    /// updates could be.
+    fn sum(&self, protocol: usize, value: impl Fn(&PerProtocol) -> i64) -> i64 {
+        let shards = self.shards.iter();
+        shards
+            .map(|shard| value(&shard.protocols[protocol]))
+            .sum::<i64>()
+            .max(0)
     }
 
     /// One value a protocol.
-    fn each(&self, out: &mut String, type_: &str, values: &[Series]) {
-        for (name, value) in values {
-            kind(out, name, type_);
-            for (protocol, of) in PROTOCOLS.iter().zip(&self.protocols) {
-                line(
-                    out,
-                    name,
-                    &format!("protocol=\"{}\"", protocol.as_str()),
-                    value(of),
-                );
+    fn each(&self, out: &mut Text, name: &str, kind: Kind, help: &str, value: Value) {
+        let mut family = out.family(name, kind, help);
+        for (i, protocol) in PROTOCOLS.iter().enumerate() {
+            family.sample(&[("protocol", protocol.as_str())], self.sum(i, value));
+        }
+    }
+
+    fn render_requests(&self, out: &mut Text) {
+        let mut family = out.family(
+            "segue_edge_requests_total",
+            Kind::Counter,
+            "Requests ended, by what the cache did.",
+        );
+        for (i, protocol) in PROTOCOLS.iter().enumerate() {
+            for (o, outcome) in OUTCOMES.iter().enumerate() {
+                let labels = [
+                    ("protocol", protocol.as_str()),
+                    ("outcome", outcome.as_str()),
+                ];
+                family.sample(&labels, self.sum(i, |p| read(&p.outcomes[o])));
+            }
+        }
+        let mut family = out.family(
+            "segue_edge_responses_total",
+            Kind::Counter,
+            "Responses made, by class of status.",
+        );
+        for (i, protocol) in PROTOCOLS.iter().enumerate() {
+            for (class, name) in ["1xx", "2xx", "3xx", "4xx", "5xx"].iter().enumerate() {
+                let labels = [("protocol", protocol.as_str()), ("status", name)];
+                family.sample(&labels, self.sum(i, |p| read(&p.statuses[class])));
+            }
+        }
+        self.each(
+            out,
+            "segue_edge_sent_bytes_total",
+            Kind::Counter,
+            "Body bytes handed to the transport.",
+            |p| read(&p.bytes),
+        );
+        self.each(
+            out,
+            "segue_edge_aborted_total",
+            Kind::Counter,
+            "Responses that did not reach their end.",
+            |p| read(&p.aborted),
+        );
+    }
+
+    fn render_connections(&self, out: &mut Text) {
+        self.each(
+            out,
+            "segue_edge_connections",
+            Kind::Gauge,
+            "Open client connections.",
+            |p| p.connections.load(Relaxed),
+        );
+        self.each(
+            out,
+            "segue_edge_requests_in_flight",
+            Kind::Gauge,
+            "Requests under way.",
+            |p| p.in_flight.load(Relaxed),
+        );
+        self.each(
+            out,
+            "segue_edge_connections_total",
+            Kind::Counter,
+            "Client connections accepted.",
+            |p| read(&p.connections_total),
+        );
+        let mut family = out.family(
+            "segue_edge_cut_total",
+            Kind::Counter,
+            "Connections and requests ended by a limit, by which.",
+        );
+        for (i, protocol) in PROTOCOLS.iter().enumerate() {
+            for (c, why) in Cut::ALL.iter().enumerate() {
+                let labels = [("protocol", protocol.as_str()), ("reason", why.as_str())];
+                family.sample(&labels, self.sum(i, |p| read(&p.cuts[c])));
             }
         }
     }
 
-    fn render_upstream(&self, out: &mut String) {
-        for (name, value) in [
-            ("segue_edge_log_dropped_total", &self.log_dropped),
+    fn render_times(&self, out: &mut Text) {
+        for (name, help, histogram) in [
+            (
+                "segue_edge_first_byte_seconds",
+                "From the request's head to the response's head handed to the transport.",
+                (|p| &p.first_byte) as fn(&PerProtocol) -> &Histogram,
+            ),
+            (
+                "segue_edge_request_seconds",
+                "From the request's head to the response's last byte handed to the transport.",
+                |p| &p.duration,
+            ),
+        ] {
+            let mut family = out.family(name, Kind::Histogram, help);
+            for (i, protocol) in PROTOCOLS.iter().enumerate() {
+                let of_shards = self.shards.iter().map(|s| histogram(&s.protocols[i]));
+                write_sum(of_shards, &mut family, &[("protocol", protocol.as_str())]);
+            }
+        }
+    }
+
+    fn render_singles(&self, out: &mut Text) {
+        for (name, help, value) in [
+            (
+                "segue_edge_log_dropped_total",
+                "Access records dropped since the log could not keep up.",
+                &self.log_dropped,
+            ),
+            (
+                "segue_edge_spans_dropped_total",
+                "Trace spans dropped since the collector could not keep up or did not answer.",
+                &self.spans_dropped,
+            ),
+            (
+                "segue_edge_spans_sent_total",
+                "Trace spans that the collector took.",
+                &self.spans_sent,
+            ),
             (
                 "segue_edge_upstream_connections_total",
+                "Connections opened to upstreams.",
                 &self.upstream_connections,
             ),
             (
                 "segue_edge_upstream_requests_total",
+                "Requests sent to upstreams.",
                 &self.upstream_requests,
             ),
             (
                 "segue_edge_upstream_failures_total",
+                "Requests to upstreams that got no response head.",
                 &self.upstream_failures,
             ),
-            ("segue_edge_upstream_retries_total", &self.upstream_retries),
+            (
+                "segue_edge_upstream_retries_total",
+                "Requests sent again since a kept connection had gone stale.",
+                &self.upstream_retries,
+            ),
         ] {
-            kind(out, name, "counter");
-            line(out, name, "", value.load(Relaxed));
+            out.single(name, Kind::Counter, help, value.load(Relaxed));
         }
         if let Some(upstreams) = self.upstreams.load().as_ref() {
             upstream::render(out, upstreams);
@@ -377,6 +511,43 @@ impl Metrics {
     pub(crate) fn set_upstreams(&self, upstreams: Vec<Arc<upstream::Stats>>) {
         self.upstreams.store(Some(Arc::new(upstreams)));
     }
+
+    fn render_reloads(&self, out: &mut Text) {
+        let reloads = &self.reloads;
+        let mut family = out.family(
+            "segue_edge_config_reloads_total",
+            Kind::Counter,
+            "Configurations after the first, by what came of them.",
+        );
+        family.sample(&[("result", "applied")], reloads.applied.load(Relaxed));
+        family.sample(&[("result", "refused")], reloads.refused.load(Relaxed));
+        out.single(
+            "segue_edge_config_last_reload_applied",
+            Kind::Gauge,
+            "1 if the last reload took effect, 0 if it was refused and the old configuration goes on.",
+            reloads.last_applied.load(Relaxed),
+        );
+        out.single(
+            "segue_edge_config_in_force_since_seconds",
+            Kind::Gauge,
+            "When the configuration in force took effect, Unix time.",
+            reloads.in_force_since_s.load(Relaxed),
+        );
+        let expiry = self.certificate_expiry_s.load(Relaxed);
+        if expiry != 0 {
+            out.single(
+                "segue_edge_certificate_expiry_seconds",
+                Kind::Gauge,
+                "End of the TLS certificate's validity, Unix time.",
+                expiry,
+            );
+        }
+    }
+}
+
+/// A counter's value.
+fn read(counter: &AtomicU64) -> i64 {
+    i64::try_from(counter.load(Relaxed)).unwrap_or(i64::MAX)
 }
 
 /// How a request ended.
@@ -395,71 +566,114 @@ pub(crate) struct Ended {
 }
 
 /// The cache's own counters.
-fn render_cache(out: &mut String, cache: &CacheStats) {
-    for (name, type_, value) in [
-        ("segue_edge_memory_bytes", "gauge", cache.memory_bytes),
-        ("segue_edge_memory_entries", "gauge", cache.memory_entries),
-        ("segue_edge_memory_hits_total", "counter", cache.memory_hits),
-        ("segue_edge_disk_hits_total", "counter", cache.disk_hits),
-        ("segue_edge_lookup_misses_total", "counter", cache.misses),
-        ("segue_edge_evictions_total", "counter", cache.evictions),
-        ("segue_edge_disk_writes_total", "counter", cache.disk_writes),
+fn render_cache(out: &mut Text, cache: &CacheStats) {
+    let mut family = out.family(
+        "segue_edge_tier_hits_total",
+        Kind::Counter,
+        "Slices and records found, by the tier that had them.",
+    );
+    family.sample(&[("tier", "memory")], cache.memory_hits);
+    family.sample(&[("tier", "disk")], cache.disk_hits);
+    for (name, kind, help, value) in [
+        (
+            "segue_edge_lookup_misses_total",
+            Kind::Counter,
+            "Slices and records that no tier had.",
+            cache.misses,
+        ),
+        (
+            "segue_edge_memory_bytes",
+            Kind::Gauge,
+            "Bytes held in the memory tier.",
+            cache.memory_bytes,
+        ),
+        (
+            "segue_edge_memory_entries",
+            Kind::Gauge,
+            "Slices and records in the memory tier.",
+            cache.memory_entries,
+        ),
+        (
+            "segue_edge_evictions_total",
+            Kind::Counter,
+            "Entries evicted from memory.",
+            cache.evictions,
+        ),
+        (
+            "segue_edge_disk_writes_total",
+            Kind::Counter,
+            "Entries handed to the disk tier.",
+            cache.disk_writes,
+        ),
         (
             "segue_edge_disk_corrupt_total",
-            "counter",
+            Kind::Counter,
+            "Disk entries refused: damaged, foreign or of another version.",
             cache.disk_corrupt,
         ),
         (
             "segue_edge_disk_dropped_total",
-            "counter",
+            Kind::Counter,
+            "Entries meant for the disk tier that were not written.",
             cache.disk_dropped,
         ),
-        ("segue_edge_disk_faults_total", "counter", cache.disk_faults),
-        ("segue_edge_disk_failed", "gauge", cache.disk_failed),
+        (
+            "segue_edge_disk_faults_total",
+            Kind::Counter,
+            "Reads and writes of the disk tier that failed or took too long.",
+            cache.disk_faults,
+        ),
+        (
+            "segue_edge_disk_failed",
+            Kind::Gauge,
+            "1 while the disk tier is given up on and memory works alone.",
+            cache.disk_failed,
+        ),
         (
             "segue_edge_prefetch_bytes_total",
-            "counter",
+            Kind::Counter,
+            "Bytes fetched before anybody asked for them.",
             cache.prefetch_bytes,
         ),
         (
             "segue_edge_prefetch_useful_bytes_total",
-            "counter",
+            Kind::Counter,
+            "Prefetched bytes that somebody then asked for.",
             cache.prefetch_useful_bytes,
         ),
         (
             "segue_edge_prefetch_wasted_bytes_total",
-            "counter",
+            Kind::Counter,
+            "Prefetched bytes that were evicted before anybody asked for them.",
             cache.prefetch_wasted_bytes,
         ),
-        ("segue_edge_fills", "gauge", cache.fills),
-        ("segue_edge_fills_total", "counter", cache.fills_total),
+        (
+            "segue_edge_fills",
+            Kind::Gauge,
+            "Fetches under way.",
+            cache.fills,
+        ),
+        (
+            "segue_edge_fills_total",
+            Kind::Counter,
+            "Fetches begun.",
+            cache.fills_total,
+        ),
         (
             "segue_edge_collapsed_total",
-            "counter",
+            Kind::Counter,
+            "Requests that joined another's fetch.",
             cache.collapsed_total,
         ),
         (
             "segue_edge_upstream_bytes_total",
-            "counter",
+            Kind::Counter,
+            "Body bytes received from upstreams.",
             cache.upstream_bytes,
         ),
     ] {
-        kind(out, name, type_);
-        line(out, name, "", value);
+        out.single(name, kind, help, value);
     }
-}
-
-/// The `# TYPE` line.
-pub(crate) fn kind(out: &mut String, name: &str, type_: &str) {
-    let _ = writeln!(out, "# TYPE {name} {type_}");
-}
-
-/// One sample.
-pub(crate) fn line(out: &mut String, name: &str, labels: &str, value: u64) {
-    let _ = match labels {
-        "" => writeln!(out, "{name} {value}"),
-        labels => writeln!(out, "{name}{{{labels}}} {value}"),
-    };
 }
 
 #[cfg(test)]
@@ -478,7 +692,7 @@ mod tests {
             time: Duration::from_micros(300),
         };
         metrics.request_ended(Protocol::H3, &end);
-        let text = metrics.render(&CacheStats::default(), true);
+        let text = metrics.render(&CacheStats::default(), true, |_| {});
         for line in [
             "segue_edge_requests_total{protocol=\"h3\",outcome=\"hit\"} 1",
             "segue_edge_responses_total{protocol=\"h3\",status=\"2xx\"} 1",

@@ -1,6 +1,13 @@
 //! The path of one request through the cache node, top to bottom.
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
+};
 
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode, header::WWW_AUTHENTICATE, uri::PathAndQuery,
@@ -17,6 +24,8 @@ use crate::{
         store::Store,
     },
     cache_status::{Forward, Told},
+    cmcd::Cmcd,
+    config::Config,
     exchange::{
         BoxBody, CacheStats, Outcome, Protocol, Purge, PurgeMode, Request, RequestBody, Response,
         Service, Upstream, UpstreamError, UpstreamFault,
@@ -26,7 +35,8 @@ use crate::{
         reuse::{self, Reuse},
     },
     purge::{MAX_TARGET_BYTES, Purges, Verdict},
-    respond,
+    respond, timing,
+    trace::Tracer,
 };
 
 /// Times a request looks again because what it found was gone or another's.
@@ -106,7 +116,9 @@ pub struct Edge {
     store: Arc<Store>,
     ahead: Arc<Ahead>,
     gate: Gate,
-    stale_if_error_s: u64,
+    stale_if_error_s: AtomicU64,
+    server_timing: AtomicBool,
+    tracer: Option<Tracer>,
     name: Arc<str>,
 }
 
@@ -126,6 +138,11 @@ enum Found {
 
 impl Service for Edge {
     async fn serve(&self, mut request: Request) -> Response {
+        let cmcd = Cmcd::take(&mut request);
+        let trace = self
+            .tracer
+            .as_ref()
+            .and_then(|tracer| tracer.begin(&mut request.headers));
         let admitted = self.gate.admit(&mut request, UnixMs::now().seconds());
         let (target, method) = (request.target.clone(), request.method.clone());
         let peer = request.peer;
@@ -147,6 +164,11 @@ impl Service for Edge {
             }
         };
         response.facts.target = Some(target);
+        response.facts.cmcd = cmcd;
+        response.facts.trace = trace.map(Box::new);
+        if self.server_timing.load(Relaxed) {
+            timing::tell(&mut response);
+        }
         response
     }
 }
@@ -169,7 +191,14 @@ impl Edge {
                 Found::Ask(forward, _) if asked.method == Method::HEAD => {
                     return self.pass(asked, RequestBody::Empty, forward).await;
                 }
-                Found::Ask(forward, base) => self.ask(asked, forward, base).await,
+                Found::Ask(forward, base) => {
+                    let begun = Instant::now();
+                    let mut answered = self.ask(asked, forward, base).await;
+                    if let Some(response) = &mut answered {
+                        response.facts.upstream_wait.get_or_insert(begun.elapsed());
+                    }
+                    answered
+                }
                 Found::AskAlone => break,
             };
             if let Some(response) = answered {
@@ -364,7 +393,12 @@ impl Edge {
 
     fn may_stand_in(&self, asked: &Asked, stored: &Stored, now: UnixMs) -> bool {
         !asked.cc.no_cache
-            && reuse::stands_in(&stored.freshness, &asked.cc, self.stale_if_error_s, now)
+            && reuse::stands_in(
+                &stored.freshness,
+                &asked.cc,
+                self.stale_if_error_s.load(Relaxed),
+                now,
+            )
     }
 
     /// Passes a request through, looking at nothing and storing nothing.
@@ -529,9 +563,24 @@ impl Edge {
             ahead: Ahead::new(store.clone(), settings.prefetch),
             store,
             gate: Gate::new(settings.keyset, settings.protect),
-            stale_if_error_s: settings.stale_if_error_s,
+            stale_if_error_s: settings.stale_if_error_s.into(),
+            server_timing: AtomicBool::new(false),
+            tracer: None,
             name: settings.name.into(),
         })
+    }
+
+    /// Traces requests from now on.
+    pub(crate) fn trace(&mut self, tracer: Option<Tracer>) {
+        self.tracer = tracer;
+    }
+
+    /// What a reload may change beside the keys.
+    pub(crate) fn adjust(&self, config: &Config) {
+        self.gate.set_protect(config.protect.clone());
+        let stale_if_error_s = config.stale_if_error.as_secs();
+        self.stale_if_error_s.store(stale_if_error_s, Relaxed);
+        self.server_timing.store(config.server_timing, Relaxed);
     }
 
     /// Replaces the keys; verdicts so far are forgotten.
@@ -567,6 +616,11 @@ impl Edge {
     #[cfg(test)]
     pub(crate) fn assert_one_fill_a_slice(&self, seed: u64) {
         self.store.assert_one_fill_a_slice(seed);
+    }
+
+    /// Purges until this process ends: where the log is another process's.
+    pub(crate) fn purge_here(&self, what: &Purge, mode: PurgeMode) {
+        self.store.purges.note(what, mode);
     }
 
     /// Counters for `/metrics`.

@@ -9,21 +9,26 @@ use std::{
     },
 };
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use http::HeaderValue;
+use parking_lot::Mutex;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    admin::Admin,
-    config::{Config, Faults, KeysetSource, Limits},
+    admin::{self, Admin, Control},
+    config::{Config, Faults},
     dev_cert,
     exchange::{Protocol, Service},
-    listen::{Shared, bind, exchange::Observer, h3, slots::Slots, tcp, tls},
+    handover::{self, Handed, Inherited, Line, Role},
+    listen::{Current, Shared, bind, exchange::Observer, h3, slots::Slots, tcp, tls},
     log,
     metrics::{Cut, Metrics},
+    replaceable::Replaceable,
+    running::{self, Handle, Running},
     serve::{self, Edge, Settings},
-    upstream,
+    trace, upstream,
 };
 
 pub use crate::listen::tls::Error as TlsError;
@@ -58,11 +63,17 @@ pub enum Error {
     /// The access log can't be opened.
     #[error("access log: {0}")]
     Log(io::Error),
+    /// QUIC.
+    #[error("QUIC: {0}")]
+    Quic(io::Error),
+    /// An upgrade.
+    #[error("taking over: {0}")]
+    Handover(handover::Error),
     /// The upstream.
     #[error(transparent)]
     Upstream(#[from] upstream::Error),
     /// The keyset file.
-    #[error("keyset: {0}")]
+    #[error("keyset {0}")]
     Keyset(String),
     /// The cache.
     #[error("cache: {0}")]
@@ -82,11 +93,10 @@ pub struct Addrs {
 
 /// A bound edge. Nothing is accepted before [`Server::run`].
 pub struct Server {
-    edge: Arc<Edge>,
-    metrics: Arc<Metrics>,
-    limits: Limits,
-    admin_token: Option<crate::config::Secret>,
-    access_log: (log::AccessLog, log::Writer),
+    running: Arc<Running>,
+    control: Arc<dyn Control>,
+    writer: log::Writer,
+    exporter: Option<trace::Exporter>,
     sockets: Sockets,
     addrs: Addrs,
     spki_hash: Option<String>,
@@ -105,6 +115,8 @@ struct Secure {
     listeners: Vec<TcpListener>,
     tls: Arc<ServerConfig>,
     quic: h3::Listener,
+    /// Its sockets again, for a successor.
+    udp: Vec<std::net::UdpSocket>,
 }
 
 impl Server {
@@ -112,29 +124,66 @@ impl Server {
     /// Must run inside a tokio runtime.
     ///
     /// # Errors
-    /// [`Error`], naming what has to be changed.
+    /// [`Error`] of whatever kept it from starting; nothing stays bound.
     pub async fn bind(config: Config) -> Result<Self, Error> {
+        Self::take_over(config, Inherited::default()).await
+    }
+
+    /// The same on what the process before has handed over, as far as the configuration still
+    /// wants it. When it returns, that process has left the sockets: call [`Server::run`] at once.
+    ///
+    /// # Errors
+    /// [`Error`] of whatever kept it from starting; the other process then goes on.
+    pub async fn take_over(config: Config, inherited: Inherited) -> Result<Self, Error> {
         config.validate()?;
+        let Inherited { mut handed, line } = inherited;
+        let line = line.map(Arc::new);
+        let (certificate, spki_hash) = running::certificate(&config)?;
+        let sockets = open_sockets(&config, certificate.as_ref(), &mut handed)?;
+        let duplicates = sockets.duplicates(handed)?;
+        let addrs = sockets.addrs();
         let metrics = Arc::new(Metrics::default());
-        // Sockets first: a second process on the same addresses must not touch the disk cache.
-        let (sockets, spki_hash) = open_sockets(&config)?;
-        let addrs = Addrs {
-            http: sockets.http.first().and_then(|l| l.local_addr().ok()),
-            https: sockets
-                .https
-                .as_ref()
-                .and_then(|s| s.listeners.first()?.local_addr().ok()),
-            admin: sockets.admin.as_ref().and_then(|l| l.local_addr().ok()),
-        };
-        let access_log = log::open(&config.access_log, Arc::clone(&metrics)).map_err(Error::Log)?;
-        let upstream = Arc::new(upstream::Upstreams::open(&config, Arc::clone(&metrics)).await?);
-        let edge = Arc::new(Edge::open(settings(&config)?, upstream).await?);
-        Ok(Self {
+        let (access_log, writer) =
+            log::open(&config.access_log, Arc::clone(&metrics)).map_err(Error::Log)?;
+        let (tracer, exporter) = trace::start(&config.traces, &metrics).unzip();
+        let upstream = upstream::Upstreams::open(&config, Arc::clone(&metrics)).await?;
+        let upstream = Replaceable::new(Arc::new(upstream));
+        said(line.as_ref(), Line::prepared).await?;
+        let mut edge = Edge::open(settings(&config)?, Arc::clone(&upstream) as Arc<_>).await?;
+        edge.trace(tracer.clone());
+        edge.adjust(&config);
+        let edge = Arc::new(edge);
+        let observer = Arc::new(Observer {
+            metrics: Arc::clone(&metrics),
+            log: access_log.clone(),
+            tracer,
+        });
+        let shared = shared(&config, Arc::clone(&edge), observer, addrs);
+        let running = Arc::new(Running {
             edge,
             metrics,
-            limits: config.limits,
-            admin_token: config.admin_token,
-            access_log,
+            upstream,
+            log: access_log,
+            certificate,
+            quic: sockets.https.as_ref().map(|secure| secure.quic.common()),
+            current: Arc::new(ArcSwap::from_pointee(shared)),
+            admin_token: ArcSwapOption::new(config.admin_token.clone().map(Arc::new)),
+            ready: AtomicBool::new(true),
+            stop: CancellationToken::new(),
+            sockets: Mutex::new(duplicates),
+            purging: tokio::sync::RwLock::new(true),
+            upgrading: AtomicBool::new(false),
+            admin_stop: CancellationToken::new(),
+            predecessor: Mutex::new(line.clone()),
+            config: Mutex::new(config),
+        });
+        running.note_expiry();
+        said(line.as_ref(), Line::ready).await?;
+        Ok(Self {
+            running,
+            control: Arc::new(admin::NoControl),
+            writer,
+            exporter,
             sockets,
             addrs,
             spki_hash,
@@ -148,7 +197,17 @@ impl Server {
 
     /// The cache node behind the listeners.
     pub fn edge(&self) -> &Arc<Edge> {
-        &self.edge
+        &self.running.edge
+    }
+
+    /// What steers it while it runs.
+    pub fn handle(&self) -> Handle {
+        Handle(Arc::clone(&self.running))
+    }
+
+    /// Lets the admin listener ask the process around the edge.
+    pub fn set_control(&mut self, control: Arc<dyn Control>) {
+        self.control = control;
     }
 
     /// Base64 SHA-256 of the development certificate's public key, if one is in use: what
@@ -157,90 +216,121 @@ impl Server {
         self.spki_hash.as_deref()
     }
 
-    /// Serves until `cancel`, then drains: readiness fails, clients are told, what is under way
-    /// finishes, at most for [`Limits::drain`].
+    /// Serves until `cancel` or [`Handle::drain`], then drains: readiness fails; after
+    /// `limits.drain_delay` clients are told, what is under way finishes, at most for
+    /// `limits.drain`.
     ///
     /// # Errors
     /// Where the cache can't be closed cleanly.
     pub async fn run(self, cancel: CancellationToken) -> Result<(), Error> {
-        let drain = CancellationToken::new();
-        let ready = Arc::new(AtomicBool::new(true));
-        let observer = Observer {
-            metrics: Arc::clone(&self.metrics),
-            log: self.access_log.0.clone(),
-        };
-        let shared = Arc::new(Shared {
-            service: Arc::clone(&self.edge),
-            observer: Arc::new(observer),
-            slots: Slots::new(self.limits.connections, self.limits.connections_per_client),
-            limits: self.limits,
-            alt_svc: self.addrs.https.and_then(|https| {
-                HeaderValue::from_str(&format!("h3=\":{}\"; ma={ALT_SVC_MAX_AGE_S}", https.port()))
-                    .ok()
-            }),
-            drain: drain.clone(),
-            tasks: TaskTracker::new(),
-        });
-        let quic = accept_all(&shared, self.sockets.http, self.sockets.https);
+        let running = self.running;
+        accept_all(&running.current, self.sockets.http, self.sockets.https);
         let admin = self.sockets.admin.map(|listener| {
             let admin = Admin {
-                edge: Arc::clone(&self.edge),
-                metrics: Arc::clone(&self.metrics),
-                token: self.admin_token,
-                ready: Arc::clone(&ready),
+                running: Arc::clone(&running),
+                control: self.control,
             };
-            let stop = CancellationToken::new();
-            (tokio::spawn(admin.serve(listener, stop.clone())), stop)
+            tokio::spawn(admin.serve(listener, running.admin_stop.clone()))
         });
+        tokio::spawn(running::watch(Handle(Arc::clone(&running))));
 
-        cancel.cancelled().await;
-        ready.store(false, Relaxed);
-        drain.cancel();
-        shared.tasks.close();
-        if tokio::time::timeout(shared.limits.drain, shared.tasks.wait())
-            .await
-            .is_err()
-        {
-            shared.observer.metrics.cut(Protocol::H1, Cut::Drain);
-            tracing::warn!(
-                connections = shared.tasks.len(),
-                "cut off at the drain's deadline"
-            );
+        tokio::select! { () = cancel.cancelled() => {}, () = running.stop.cancelled() => {} }
+        running.stop.cancel();
+        running.ready.store(false, Relaxed);
+        running.sockets.lock().0.clear();
+        if !running.upgrading.load(Relaxed) {
+            tokio::time::sleep(running.current.load().limits.drain_delay).await;
         }
-        if let Some(quic) = quic {
-            quic.cancel();
+        drain(&running).await;
+        if let Some(quic) = &running.quic {
+            quic.close();
             // Closing packets should leave; lost ones only cost the client its idle timeout.
-            let _ = tokio::time::timeout(CLOSING, shared.tasks.wait()).await;
+            let tasks = running.current.load().tasks.clone();
+            let _ = tokio::time::timeout(CLOSING, tasks.wait()).await;
         }
-        let closed = self.edge.close().await;
-        let writer = self.access_log.1;
+        let closed = running.edge.close().await;
+        if let Some(exporter) = self.exporter {
+            exporter.close().await;
+        }
+        let writer = self.writer;
         let _ = tokio::task::spawn_blocking(move || writer.close()).await;
-        if let Some((task, stop)) = admin {
-            stop.cancel();
-            let _ = task.await;
+        running.admin_stop.cancel();
+        if let Some(admin) = admin {
+            let _ = admin.await;
         }
         Ok(closed?)
     }
 }
 
-/// Starts all accept loops; hands back what closes HTTP/3's connections at once.
+/// A step of an upgrade, where there is another process.
+async fn said(
+    line: Option<&Arc<Line>>,
+    step: fn(&Line) -> Result<(), handover::Error>,
+) -> Result<(), Error> {
+    let Some(line) = line.cloned() else {
+        return Ok(());
+    };
+    let said = tokio::task::spawn_blocking(move || step(&line)).await;
+    said.map_err(|e| Error::Handover(io::Error::other(e).into()))?
+        .map_err(Error::Handover)
+}
+
+/// Tells clients, and waits for what is under way.
+async fn drain(running: &Running) {
+    let shared = running.current.load_full();
+    shared.draining.store(true, Relaxed);
+    shared.drain.cancel();
+    shared.tasks.close();
+    let ended = tokio::time::timeout(shared.limits.drain, shared.tasks.wait()).await;
+    if ended.is_err() {
+        running.metrics.cut(Protocol::H1, Cut::Drain);
+        tracing::warn!(
+            connections = shared.tasks.len(),
+            "cut off at the drain's deadline"
+        );
+    }
+}
+
+/// What the first connections get.
+fn shared(
+    config: &Config,
+    service: Arc<Edge>,
+    observer: Arc<Observer>,
+    addrs: Addrs,
+) -> Shared<Edge> {
+    let limits = config.limits.clone();
+    let alt_svc = |https: SocketAddr| {
+        HeaderValue::from_str(&format!("h3=\":{}\"; ma={ALT_SVC_MAX_AGE_S}", https.port())).ok()
+    };
+    Shared {
+        service,
+        observer,
+        slots: Slots::new(limits.connections, limits.connections_per_client),
+        limits,
+        alt_svc: addrs.https.and_then(alt_svc),
+        drain: CancellationToken::new(),
+        draining: Arc::default(),
+        tasks: TaskTracker::new(),
+    }
+}
+
+/// Starts all accept loops.
 fn accept_all<S: Service>(
-    shared: &Arc<Shared<S>>,
+    current: &Arc<Current<S>>,
     http: Vec<TcpListener>,
     https: Option<Secure>,
-) -> Option<CancellationToken> {
+) {
+    // Counted with the connections, so that the drain waits until all that was accepted is.
+    let tasks = current.load().tasks.clone();
     for listener in http {
-        tokio::spawn(tcp::serve(Arc::clone(shared), listener, None));
+        tasks.spawn(tcp::serve(Arc::clone(current), listener, None));
     }
-    let secure = https?;
+    let Some(secure) = https else { return };
     for listener in secure.listeners {
-        tokio::spawn(tcp::serve(
-            Arc::clone(shared),
-            listener,
-            Some(Arc::clone(&secure.tls)),
-        ));
+        let tls = Some(Arc::clone(&secure.tls));
+        tasks.spawn(tcp::serve(Arc::clone(current), listener, tls));
     }
-    Some(secure.quic.start(shared))
+    secure.quic.start(current);
 }
 
 /// QUIC shards of a port: one for each of the runtime's threads.
@@ -248,56 +338,93 @@ fn shards() -> usize {
     tokio::runtime::Handle::current().metrics().num_workers()
 }
 
+impl Sockets {
+    /// What a successor is handed. What this process was handed and did not want is closed.
+    fn duplicates(&self, unwanted: Handed) -> Result<Handed, Error> {
+        drop(unwanted);
+        let mut handed = Handed::default();
+        let mut add = |role, sockets: &[TcpListener]| {
+            let mut sockets = sockets.iter();
+            sockets.try_for_each(|socket| handed.add(role, socket))
+        };
+        add(Role::Http, &self.http)
+            .and_then(|()| add(Role::Admin, self.admin.as_slice()))
+            .and_then(|()| {
+                self.https
+                    .as_ref()
+                    .map_or(Ok(()), |s| add(Role::Https, &s.listeners))
+            })
+            .and_then(|()| {
+                let mut udp = self.https.iter().flat_map(|secure| &secure.udp);
+                udp.try_for_each(|socket| handed.add(Role::Quic, socket))
+            })
+            .map_err(|e| Error::Handover(e.into()))?;
+        Ok(handed)
+    }
+
+    fn addrs(&self) -> Addrs {
+        let of = |listener: Option<&TcpListener>| listener.and_then(|l| l.local_addr().ok());
+        let secure = self.https.as_ref();
+        Addrs {
+            http: of(self.http.first()),
+            https: of(secure.and_then(|secure| secure.listeners.first())),
+            admin: of(self.admin.as_ref()),
+        }
+    }
+}
+
 /// Binds every address of the configuration.
-fn open_sockets(config: &Config) -> Result<(Sockets, Option<String>), Error> {
+fn open_sockets(
+    config: &Config,
+    certificate: Option<&Arc<tls::Certificate>>,
+    handed: &mut Handed,
+) -> Result<Sockets, Error> {
     let at = |address: SocketAddr| move |source| Error::Bind { address, source };
     let mut sockets = Sockets::default();
-    let mut spki_hash = None;
+    let mut tcp = |role, address| match handed.tcp(role, address)? {
+        none if none.is_empty() => bind::tcp(address, 1),
+        handed => handed.into_iter().map(TcpListener::from_std).collect(),
+    };
     if let Some(address) = config.http {
-        sockets.http = bind::tcp(address, 1).map_err(at(address))?;
+        sockets.http = tcp(Role::Http, address).map_err(at(address))?;
     }
     if let Some(address) = config.admin {
-        sockets.admin = bind::tcp(address, 1).map_err(at(address))?.pop();
+        sockets.admin = tcp(Role::Admin, address).map_err(at(address))?.pop();
     }
-    if let Some(address) = config.https {
-        let (cert, key) = match (&config.cert, &config.key) {
-            (Some(cert), Some(key)) => (cert.clone(), key.clone()),
-            _ => {
-                let made = dev_cert::ensure(&config.state_dir)?;
-                spki_hash = Some(made.spki_hash);
-                (made.cert, made.key)
-            }
-        };
-        let certificate = tls::Certificate::load(&cert, &key)?;
-        let tls = Arc::new(tls::server_config(&certificate, &[b"h2", b"http/1.1"])?);
-        let (listeners, udp) = bind::tcp_and_udp(address, shards()).map_err(at(address))?;
-        let quic = h3::Listener::new(udp, &certificate, &config.limits).map_err(at(address))?;
+    if let (Some(address), Some(certificate)) = (config.https, certificate) {
+        let tls = Arc::new(tls::server_config(certificate, &[b"h2", b"http/1.1"])?);
+        let (listeners, udp) = secure_sockets(address, handed).map_err(at(address))?;
+        let duplicates: io::Result<_> = udp.iter().map(std::net::UdpSocket::try_clone).collect();
+        let duplicates = duplicates.map_err(at(address))?;
+        let quic = h3::Listener::new(udp, certificate, &config.limits).map_err(at(address))?;
         sockets.https = Some(Secure {
             listeners,
             tls,
             quic,
+            udp: duplicates,
         });
     }
-    Ok((sockets, spki_hash))
+    Ok(sockets)
+}
+
+/// TCP and UDP on one port, handed over or bound.
+fn secure_sockets(
+    address: SocketAddr,
+    handed: &mut Handed,
+) -> io::Result<(Vec<TcpListener>, Vec<std::net::UdpSocket>)> {
+    let tcp = handed.tcp(Role::Https, address)?;
+    // All of them: one that nobody reads from would still get its share of the clients.
+    let udp = handed.udp(Role::Quic, address)?;
+    if tcp.is_empty() || udp.is_empty() {
+        return bind::tcp_and_udp(address, shards());
+    }
+    let tcp: io::Result<_> = tcp.into_iter().map(TcpListener::from_std).collect();
+    Ok((tcp?, udp))
 }
 
 /// The cache's part of the configuration.
 fn settings(config: &Config) -> Result<Settings, Error> {
-    let keyset = match &config.keyset {
-        KeysetSource::None => None,
-        KeysetSource::Inline(keyset) => Some(keyset.clone()),
-        KeysetSource::File(path) => {
-            let json = std::fs::read_to_string(path)
-                .map_err(|e| Error::Keyset(format!("{}: {e}", path.display())))?;
-            let keyset = tokens::Keyset::from_json(&json);
-            Some(keyset.map_err(|e| Error::Keyset(format!("{}: {e}", path.display())))?)
-        }
-    };
-    let mut keyset = keyset;
-    if let Some(keyset) = &mut keyset {
-        upstream::admit_peers(keyset, &config.upstreams.peers)
-            .map_err(|e| Error::Keyset(format!("upstreams.peers.secret: {e}")))?;
-    }
+    let keyset = running::keyset(config)?;
     Ok(Settings {
         memory: config.memory,
         disk: config.disk.clone(),

@@ -2,7 +2,7 @@
 //!
 //! Only the forms that configuration files use; arithmetic is checked.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 /// Suffixes of sizes and what they multiply by, longest first.
 const SIZES: [(&str, u64); 13] = [
@@ -75,6 +75,20 @@ fn scaled(text: &str, suffixes: &[(&str, u64)]) -> Option<u64> {
     whole.checked_add(fraction)
 }
 
+/// A size as it is written: with its largest whole unit.
+struct Size(u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+        let whole = |shift: &u32| self.0 > 0 && self.0.trailing_zeros() >= *shift;
+        match units.iter().find(|(shift, _)| whole(shift)) {
+            Some((shift, name)) => write!(f, "{}{name}", self.0 >> shift),
+            None => write!(f, "{}B", self.0),
+        }
+    }
+}
+
 /// Serde for sizes: a number of bytes or text with a unit.
 pub mod size {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
@@ -98,12 +112,12 @@ pub mod size {
         }
     }
 
-    /// Writes a number of bytes.
+    /// Writes the size with its largest whole unit: `256MiB`.
     ///
     /// # Errors
     /// Where the format fails.
     pub fn serialize<S: Serializer>(size: &u64, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_u64(*size)
+        to.collect_str(&super::Size(*size))
     }
 }
 
@@ -122,12 +136,18 @@ pub mod duration {
         super::parse_duration(&text).map_err(D::Error::custom)
     }
 
-    /// Writes milliseconds with their unit.
+    /// Writes the duration with its largest whole unit: `30s`.
     ///
     /// # Errors
     /// Where the format fails.
     pub fn serialize<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(&format_args!("{}ms", duration.as_millis()))
+        let ms = duration.as_millis();
+        let units = [(3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+        match units.iter().find(|(unit, _)| ms > 0 && ms % unit == 0) {
+            Some((unit, name)) => to.collect_str(&format_args!("{}{name}", ms / unit)),
+            None if ms == 0 => to.serialize_str("0s"),
+            None => to.collect_str(&format_args!("{ms}ms")),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ mod h3;
 mod health;
 mod http;
 mod load;
+mod operate;
 mod players;
 mod process;
 mod restart;

@@ -5,7 +5,7 @@
 use std::{
     sync::{
         Arc, Weak,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -51,6 +51,8 @@ pub(crate) struct Disk {
     queued: AtomicUsize,
     circuit: Mutex<Circuit>,
     counters: Counters,
+    /// Once closed it stays so: another process may have the files.
+    closed: AtomicBool,
 }
 
 /// A sized handle on what is open.
@@ -89,6 +91,7 @@ impl Disk {
             queued: AtomicUsize::new(0),
             circuit: Mutex::default(),
             counters: Counters::default(),
+            closed: AtomicBool::new(false),
         });
         tokio::spawn(write(Arc::downgrade(&disk), orders));
         Ok(disk)
@@ -157,6 +160,7 @@ impl Disk {
     /// # Errors
     /// [`Error::Disk`] where that failed.
     pub(crate) async fn close(&self) -> Result<(), Error> {
+        self.closed.store(true, Ordering::Relaxed);
         self.flush().await;
         let Some(open) = self.medium.swap(None) else {
             return Ok(());
@@ -275,6 +279,9 @@ async fn retry(disk: Weak<Disk>, failed: Arc<Open>) {
             tokio::time::sleep_until(until).await;
         }
         let Some(disk) = disk.upgrade() else { return };
+        if disk.closed.load(Ordering::Relaxed) {
+            return;
+        }
         match disk.shelf.open().await {
             Ok(medium) => {
                 tracing::info!("the disk cache is open again");

@@ -6,7 +6,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
 /// Connections the kernel may hold ready for us.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
 /// Kernel buffers of a UDP socket: about 50 ms of 1 Gbit/s each way.
 const UDP_BUFFER: usize = 7 << 20;

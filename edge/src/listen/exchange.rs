@@ -14,6 +14,7 @@ use crate::{
     exchange::{Facts, Outcome, Protocol, Request},
     log::{AccessLog, Record},
     metrics::{Ended, Metrics},
+    trace::Tracer,
 };
 
 /// Where requests are counted and logged.
@@ -21,6 +22,7 @@ use crate::{
 pub(crate) struct Observer {
     pub metrics: Arc<Metrics>,
     pub log: AccessLog,
+    pub tracer: Option<Tracer>,
 }
 
 /// A request under way. Its end is its drop.
@@ -117,13 +119,17 @@ impl Drop for Exchange {
             time: self.received.elapsed(),
         };
         self.observer.metrics.request_ended(self.protocol, &end);
-        self.observer.log.append(&Record {
+        let record = Record {
             method: &self.method,
             protocol: self.protocol,
             peer: self.peer,
             facts: &self.facts,
             end: &end,
             first_byte: self.first_byte,
-        });
+        };
+        self.observer.log.append(&record);
+        if let (Some(tracer), Some(trace)) = (&self.observer.tracer, &self.facts.trace) {
+            tracer.end(trace, &record);
+        }
     }
 }

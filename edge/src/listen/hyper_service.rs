@@ -5,7 +5,7 @@ use std::{
     future::Future,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -55,7 +55,8 @@ impl<S: Service> Connection<S> {
         {
             response.headers.insert(header::ALT_SVC, alt_svc.clone());
         }
-        if fault.is_some() && self.protocol == Protocol::H1 {
+        if self.protocol == Protocol::H1 && (fault.is_some() || self.shared.draining.load(Relaxed))
+        {
             response
                 .headers
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -3,6 +3,7 @@
 
 pub(crate) mod bind;
 pub(crate) mod exchange;
+mod expiry;
 pub(crate) mod h3;
 mod hyper_service;
 pub(crate) mod slots;
@@ -11,12 +12,16 @@ pub(crate) mod tls;
 mod vitals;
 mod wire;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
+use arc_swap::ArcSwap;
 use http::HeaderValue;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::config::Limits;
+
+/// What connections get when they are accepted: a reload replaces it, connections keep theirs.
+pub(crate) type Current<S> = ArcSwap<Shared<S>>;
 
 /// What all connections of an edge share.
 pub(crate) struct Shared<S> {
@@ -28,6 +33,24 @@ pub(crate) struct Shared<S> {
     pub alt_svc: Option<HeaderValue>,
     /// Cancelled when the drain begins.
     pub drain: CancellationToken,
+    /// True from the same moment: what a request may look at without a lock.
+    pub draining: Arc<AtomicBool>,
     /// One task a connection.
     pub tasks: TaskTracker,
+}
+
+impl<S> Shared<S> {
+    /// The same under other limits.
+    pub(crate) fn with_limits(&self, limits: Limits) -> Self {
+        Self {
+            service: Arc::clone(&self.service),
+            observer: Arc::clone(&self.observer),
+            limits,
+            slots: Arc::clone(&self.slots),
+            alt_svc: self.alt_svc.clone(),
+            drain: self.drain.clone(),
+            draining: Arc::clone(&self.draining),
+            tasks: self.tasks.clone(),
+        }
+    }
 }

@@ -1,14 +1,21 @@
 //! Counts of client connections, in all and by client, against their limits.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
 
 use parking_lot::Mutex;
 
 /// Shared counts.
 #[derive(Debug)]
 pub(crate) struct Slots {
-    max: usize,
-    max_per_client: usize,
+    max: AtomicUsize,
+    max_per_client: AtomicUsize,
     counts: Mutex<Counts>,
 }
 
@@ -43,21 +50,27 @@ impl Slots {
     /// Empty counts under `max` connections and `max_per_client` of one client.
     pub(crate) fn new(max: usize, max_per_client: usize) -> Arc<Self> {
         Arc::new(Self {
-            max,
-            max_per_client,
+            max: max.into(),
+            max_per_client: max_per_client.into(),
             counts: Mutex::default(),
         })
+    }
+
+    /// Other limits from now on; connections that are open stay so.
+    pub(crate) fn limit(&self, max: usize, max_per_client: usize) {
+        self.max.store(max, Relaxed);
+        self.max_per_client.store(max_per_client, Relaxed);
     }
 
     /// A place for a connection of that client, if there is one.
     pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Slot> {
         let client = Client::from(address);
         let mut counts = self.counts.lock();
-        if counts.all >= self.max {
+        if counts.all >= self.max.load(Relaxed) {
             return None;
         }
         let of_client = counts.clients.entry(client).or_insert(0);
-        if *of_client >= self.max_per_client {
+        if *of_client >= self.max_per_client.load(Relaxed) {
             return None;
         }
         *of_client += 1;

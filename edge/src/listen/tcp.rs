@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ServerConfig, ServerConnection};
@@ -20,7 +21,8 @@ use tokio::{
 };
 
 use super::{
-    Shared,
+    Current, Shared,
+    bind::BACKLOG,
     hyper_service::Connection,
     slots::Slot,
     vitals::{End, Vitals, Watched},
@@ -39,27 +41,18 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves a TCP socket until the drain begins: TLS where `tls` is given, else in the clear.
 pub(crate) async fn serve<S: Service>(
-    shared: Arc<Shared<S>>,
+    current: Arc<Current<S>>,
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
 ) {
+    let drain = current.load().drain.clone();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = shared.drain.cancelled() => return,
+            () = drain.cancelled() => break,
         };
         match accepted {
-            Ok((tcp, peer)) => {
-                let Some(slot) = shared.slots.take(peer.ip()) else {
-                    shared.observer.metrics.cut(Protocol::H1, Cut::Connections);
-                    continue;
-                };
-                let _ = tcp.set_nodelay(true);
-                let (theirs, tls) = (Arc::clone(&shared), tls.clone());
-                shared
-                    .tasks
-                    .spawn(async move { connection(theirs, tcp, peer, tls, slot).await });
-            }
+            Ok((tcp, peer)) => begin(&current, tcp, peer, tls.clone()),
             Err(e) if gone_again(&e) => {}
             Err(e) => {
                 tracing::warn!(error = %e, "accept");
@@ -67,6 +60,30 @@ pub(crate) async fn serve<S: Service>(
             }
         }
     }
+    // Clients that the kernel has let in already would be reset.
+    for _ in 0..BACKLOG {
+        match listener.accept().now_or_never() {
+            Some(Ok((tcp, peer))) => begin(&current, tcp, peer, tls.clone()),
+            Some(Err(e)) if gone_again(&e) => {}
+            Some(Err(_)) | None => return,
+        }
+    }
+}
+
+/// Serves what was accepted, if its client may have one more connection.
+fn begin<S: Service>(
+    current: &Current<S>,
+    tcp: TcpStream,
+    peer: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
+) {
+    let shared = current.load_full();
+    let Some(slot) = shared.slots.take(peer.ip()) else {
+        return shared.observer.metrics.cut(Protocol::H1, Cut::Connections);
+    };
+    let _ = tcp.set_nodelay(true);
+    let tasks = shared.tasks.clone();
+    tasks.spawn(async move { connection(shared, tcp, peer, tls, slot).await });
 }
 
 /// Whether `accept` failed since the client left before it.
@@ -103,8 +120,11 @@ async fn connection<S: Service>(
         // An idle connection may stay silent until its first request; from its first byte on, the
         // connection's own timeouts run.
         let silent = timeout(limits.idle, tcp.readable());
-        let spoke =
-            tokio::select! { spoke = silent => spoke, () = shared.drain.cancelled() => return };
+        let drained = async {
+            shared.drain.cancelled().await;
+            tokio::time::sleep(limits.drain_idle).await;
+        };
+        let spoke = tokio::select! { spoke = silent => spoke, () = drained => return };
         if spoke.is_err() {
             return shared.observer.metrics.cut(Protocol::H1, Cut::Idle);
         }
@@ -234,13 +254,15 @@ impl<C: Future<Output = hyper::Result<()>> + Unpin> Future for Flushing<C> {
     }
 }
 
-/// Runs a connection under its timeouts; a drain lets it finish what is under way.
+/// Runs a connection under its timeouts; a drain lets it finish what is under way. Where a protocol
+/// has no word for it (HTTP/1.1), closing an idle connection would meet the request that is on its
+/// way: its next answer says that it was the last, and only silence ends it.
 async fn watch<S, C>(
     shared: &Shared<S>,
     wire: Wire,
     vitals: Arc<Vitals>,
     connection: C,
-    drain: fn(Pin<&mut C>),
+    drain: Option<fn(Pin<&mut C>)>,
 ) where
     C: Future<Output = hyper::Result<()>> + Unpin,
 {
@@ -256,7 +278,11 @@ async fn watch<S, C>(
             end = &mut watched => break end,
             () = shared.drain.cancelled(), if !draining => {
                 draining = true;
-                drain(Pin::new(&mut watched.connection().connection));
+                if let Some(drain) = drain {
+                    drain(Pin::new(&mut watched.connection().connection));
+                } else {
+                    watched.drain(shared.limits.drain_idle);
+                }
             }
         }
     };
@@ -283,7 +309,7 @@ async fn http1<S: Service>(
         .half_close(false)
         .writev(true)
         .serve_connection(wire.clone(), service);
-    watch(shared, wire, vitals, connection, |c| c.graceful_shutdown()).await;
+    watch(shared, wire, vitals, connection, None).await;
 }
 
 async fn http2<S: Service>(
@@ -307,5 +333,6 @@ async fn http2<S: Service>(
         .header_table_size(4 << 10)
         .keep_alive_interval(None)
         .serve_connection(wire.clone(), service);
-    watch(shared, wire, vitals, connection, |c| c.graceful_shutdown()).await;
+    let drain: fn(Pin<&mut _>) = |c| http2::Connection::graceful_shutdown(c);
+    watch(shared, wire, vitals, connection, Some(drain)).await;
 }

@@ -12,6 +12,8 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
+use super::expiry;
+
 /// Why TLS can't be set up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -43,6 +45,18 @@ impl Certificate {
     /// [`Error`] where they are unreadable or don't fit each other.
     pub(crate) fn load(cert: &Path, key: &Path) -> Result<Arc<Self>, Error> {
         Ok(Arc::new(Self(ArcSwap::from_pointee(read(cert, key)?))))
+    }
+}
+
+impl Certificate {
+    /// Uses another from the next handshake on.
+    pub(crate) fn replace(&self, other: &Self) {
+        self.0.store(other.0.load_full());
+    }
+
+    /// End of the leaf's validity, Unix seconds.
+    pub(crate) fn expiry_s(&self) -> Option<i64> {
+        expiry::of(self.0.load().cert.first()?)
     }
 }
 

@@ -131,6 +131,8 @@ pub(crate) struct Watched<F> {
     /// Bytes a window must move.
     stall_bytes: u64,
     window: Option<Window>,
+    /// When the drain began; 0 before. Idleness counts from then on.
+    drained_ms: u64,
     /// When the sleep fires, in the vitals' milliseconds.
     armed_ms: u64,
     sleep: Pin<Box<Sleep>>,
@@ -147,10 +149,20 @@ impl<F: Future + Unpin> Watched<F> {
             stall_ms: ms(limits.stall),
             stall_bytes: (limits.min_rate as f64 * limits.stall.as_secs_f64()) as u64,
             window: None,
+            drained_ms: 0,
             armed_ms: 0,
             sleep: Box::pin(tokio::time::sleep_until(vitals.born.into())),
             vitals,
         }
+    }
+
+    /// From now on, the connection is closed once nothing has been asked for `grace`.
+    pub(crate) fn drain(&mut self, grace: Duration) {
+        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        self.idle_ms = self.idle_ms.min(grace_ms);
+        self.drained_ms = self.vitals.now_ms();
+        // The timer is set for the longer wait.
+        self.armed_ms = 0;
     }
 
     /// The connection, to drain it.
@@ -169,6 +181,7 @@ impl<F: Future + Unpin> Watched<F> {
                     self.vitals
                         .idle_since_ms
                         .load(Relaxed)
+                        .max(self.drained_ms)
                         .saturating_add(self.idle_ms),
                     Cut::Idle,
                 ),

@@ -12,7 +12,7 @@ use std::{
 use super::breaker::Position;
 use crate::{
     exchange::UpstreamFault,
-    metrics::{Histogram, Metrics, kind, line},
+    metrics::{Histogram, Kind, Metrics, Text},
 };
 
 /// What may go wrong with an attempt, in the order of its index.
@@ -149,61 +149,93 @@ impl Stats {
     }
 }
 
-/// A metric's name, and how to read it off an upstream's counts.
-type Series = (&'static str, &'static str, fn(&Stats) -> u64);
+/// A metric's name, kind and help, and how to read it off an upstream's counts.
+type Series = (&'static str, Kind, &'static str, fn(&Stats) -> u64);
 
 /// One value each.
 const SERIES: [Series; 9] = [
-    ("segue_edge_upstream_attempts_total", "counter", |s| {
-        s.attempts.load(Relaxed)
-    }),
-    ("segue_edge_upstream_in_flight", "gauge", |s| {
-        s.in_flight.load(Relaxed).max(0).unsigned_abs()
-    }),
-    ("segue_edge_upstream_opened_total", "counter", |s| {
-        s.connections.load(Relaxed)
-    }),
-    ("segue_edge_upstream_retried_total", "counter", |s| {
-        s.retries.load(Relaxed)
-    }),
-    ("segue_edge_upstream_hedged_total", "counter", |s| {
-        s.hedges.load(Relaxed)
-    }),
-    ("segue_edge_upstream_hedges_won_total", "counter", |s| {
-        s.hedges_won.load(Relaxed)
-    }),
-    // 0 closed, 1 half open, 2 open.
-    ("segue_edge_upstream_breaker", "gauge", |s| {
-        u64::from(s.breaker.load(Relaxed))
-    }),
-    ("segue_edge_upstream_breaker_opened_total", "counter", |s| {
-        s.opened.load(Relaxed)
-    }),
-    ("segue_edge_upstream_up", "gauge", |s| {
-        u64::from(s.up.load(Relaxed))
-    }),
+    (
+        "segue_edge_upstream_attempts_total",
+        Kind::Counter,
+        "Requests sent, retries and hedges included.",
+        |s| s.attempts.load(Relaxed),
+    ),
+    (
+        "segue_edge_upstream_in_flight",
+        Kind::Gauge,
+        "Attempts under way.",
+        |s| s.in_flight.load(Relaxed).max(0).unsigned_abs(),
+    ),
+    (
+        "segue_edge_upstream_opened_total",
+        Kind::Counter,
+        "Connections opened.",
+        |s| s.connections.load(Relaxed),
+    ),
+    (
+        "segue_edge_upstream_retried_total",
+        Kind::Counter,
+        "Attempts that followed a failed one.",
+        |s| s.retries.load(Relaxed),
+    ),
+    (
+        "segue_edge_upstream_hedged_total",
+        Kind::Counter,
+        "Second attempts beside a slow one.",
+        |s| s.hedges.load(Relaxed),
+    ),
+    (
+        "segue_edge_upstream_hedges_won_total",
+        Kind::Counter,
+        "Second attempts that answered first.",
+        |s| s.hedges_won.load(Relaxed),
+    ),
+    (
+        "segue_edge_upstream_breaker",
+        Kind::Gauge,
+        "The circuit breaker: 0 closed, 1 half open, 2 open.",
+        |s| u64::from(s.breaker.load(Relaxed)),
+    ),
+    (
+        "segue_edge_upstream_breaker_opened_total",
+        Kind::Counter,
+        "Times the circuit breaker opened.",
+        |s| s.opened.load(Relaxed),
+    ),
+    (
+        "segue_edge_upstream_up",
+        Kind::Gauge,
+        "1 while active checks succeed, or there are none.",
+        |s| u64::from(s.up.load(Relaxed)),
+    ),
 ];
 
 /// All upstreams as Prometheus text.
-pub(crate) fn render(out: &mut String, all: &[Arc<Stats>]) {
-    let label = |s: &Stats| format!("upstream=\"{}\"", s.name);
-    for (name, type_, value) in &SERIES {
-        kind(out, name, type_);
+pub(crate) fn render(out: &mut Text, all: &[Arc<Stats>]) {
+    for (name, kind, help, value) in &SERIES {
+        let mut family = out.family(name, *kind, help);
         for stats in all {
-            line(out, name, &label(stats), value(stats));
+            family.sample(&[("upstream", &stats.name)], value(stats));
         }
     }
-    let name = "segue_edge_upstream_faults_total";
-    kind(out, name, "counter");
+    let mut family = out.family(
+        "segue_edge_upstream_faults_total",
+        Kind::Counter,
+        "Attempts that failed, by how.",
+    );
     for stats in all {
         for (fault, count) in FAULTS.iter().zip(&stats.faults) {
-            let labels = format!("{},fault=\"{fault}\"", label(stats));
-            line(out, name, &labels, count.load(Relaxed));
+            let labels = [("upstream", stats.name.as_str()), ("fault", fault)];
+            family.sample(&labels, count.load(Relaxed));
         }
     }
-    let name = "segue_edge_upstream_first_byte_seconds";
-    kind(out, name, "histogram");
+    let mut family = out.family(
+        "segue_edge_upstream_first_byte_seconds",
+        Kind::Histogram,
+        "From an attempt's beginning to the response's head.",
+    );
     for stats in all {
-        stats.first_byte.write(out, name, &label(stats));
+        let labels = [("upstream", stats.name.as_str())];
+        stats.first_byte.write(&mut family, &labels);
     }
 }

@@ -9,10 +9,11 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
-use edge::{Addrs, Config, Server};
+use edge::{Addrs, Config, Handle, Server, config::Limits};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper::body::Incoming;
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Edge {
     pub(crate) addrs: Addrs,
     pub(crate) dir: TempDir,
+    pub(crate) handle: Handle,
     cancel: CancellationToken,
     task: Option<JoinHandle<Result<(), edge::Error>>>,
 }
@@ -41,16 +43,22 @@ pub(crate) async fn edge(upstream: SocketAddr, adjust: impl FnOnce(&mut Config))
         admin: Some(any),
         state_dir: dir.path().to_owned(),
         memory: 64 << 20,
+        limits: Limits {
+            drain_idle: Duration::from_millis(300),
+            ..Limits::default()
+        },
         ..Config::default()
     };
     adjust(&mut config);
     let server = Server::bind(config).await.unwrap();
     let addrs = server.addrs();
     let cancel = CancellationToken::new();
+    let handle = server.handle();
     let task = tokio::spawn(server.run(cancel.clone()));
     Edge {
         addrs,
         dir,
+        handle,
         cancel,
         task: Some(task),
     }
@@ -141,6 +149,27 @@ impl Edge {
         Client::H2(sender)
     }
 
+    /// Puts another configuration in force.
+    pub(crate) async fn reload(&self, config: Config) -> Result<(), edge::Error> {
+        let handle = self.handle.clone();
+        tokio::task::spawn_blocking(move || handle.reload(config))
+            .await
+            .unwrap()
+    }
+
+    /// A TLS connection of a client that takes any certificate.
+    pub(crate) async fn insecure_tls(&self) -> tokio_rustls::client::TlsStream<TcpStream> {
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(gullible(b"http/1.1")));
+        let tcp = TcpStream::connect(self.https()).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        connector.connect(name, tcp).await.unwrap()
+    }
+
+    /// A QUIC connection of a client that takes any certificate.
+    pub(crate) async fn insecure_quic(&self) -> quinn::Connection {
+        self.quic_with(gullible(b"h3")).await.0
+    }
+
     /// A QUIC connection.
     pub(crate) async fn quic(&self) -> quinn::Connection {
         self.quic_with_endpoint().await.0
@@ -148,7 +177,10 @@ impl Edge {
 
     /// The same, with the endpoint that it is on.
     pub(crate) async fn quic_with_endpoint(&self) -> (quinn::Connection, quinn::Endpoint) {
-        let tls = self.client_tls(b"h3");
+        self.quic_with(self.client_tls(b"h3")).await
+    }
+
+    async fn quic_with(&self, tls: rustls::ClientConfig) -> (quinn::Connection, quinn::Endpoint) {
         let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
         let mut endpoint = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(crypto)));
@@ -181,6 +213,59 @@ impl Edge {
     /// A path below the edge's directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+}
+
+/// TLS for a client that takes any certificate.
+fn gullible(protocol: &[u8]) -> rustls::ClientConfig {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anything(provider)))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![protocol.to_vec()];
+    config
+}
+
+/// Takes any certificate, but checks that the server has its key.
+#[derive(Debug)]
+struct Anything(Arc<rustls::crypto::CryptoProvider>);
+
+impl rustls::client::danger::ServerCertVerifier for Anything {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: rustls_pki_types::UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+        Ok(rustls::client::danger::ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("TLS 1.2".into()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        let schemes = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, signature, schemes)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

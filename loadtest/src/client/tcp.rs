@@ -8,7 +8,7 @@ use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper::{
     body::Incoming,
-    client::conn::{http1, http2},
+    client::conn::{TrySendError, http1, http2},
     rt::{Read, Write},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -90,12 +90,8 @@ pub(super) async fn exchange_h1(
     started: Instant,
 ) -> Result<Got, Failure> {
     h1.ready().await.map_err(|_| Failure::Closed)?;
-    receive(
-        h1.send_request(request.map(|()| Empty::new())).await,
-        ask,
-        started,
-    )
-    .await
+    let answer = h1.try_send_request(request.map(|()| Empty::new())).await;
+    receive(answer.map_err(unsent)?, ask, started).await
 }
 
 pub(super) async fn exchange_h2(
@@ -105,20 +101,15 @@ pub(super) async fn exchange_h2(
     started: Instant,
 ) -> Result<Got, Failure> {
     h2.ready().await.map_err(|_| Failure::Closed)?;
-    receive(
-        h2.send_request(request.map(|()| Empty::new())).await,
-        ask,
-        started,
-    )
-    .await
+    let answer = h2.try_send_request(request.map(|()| Empty::new())).await;
+    receive(answer.map_err(unsent)?, ask, started).await
 }
 
 async fn receive(
-    answer: hyper::Result<http::Response<Incoming>>,
+    answer: http::Response<Incoming>,
     ask: &Ask,
     started: Instant,
 ) -> Result<Got, Failure> {
-    let answer = answer.map_err(broken)?;
     let mut receiving = Receiving::new(ask, answer.status(), answer.headers(), started);
     let mut body = answer.into_body();
     while let Some(frame) = body.frame().await {
@@ -127,6 +118,14 @@ async fn receive(
         }
     }
     receiving.end()
+}
+
+/// The failure of a request that got no answer: one that comes back was not sent at all.
+fn unsent(mut error: TrySendError<Request<Empty<Bytes>>>) -> Failure {
+    match error.take_message() {
+        Some(_) => Failure::Closed,
+        None => broken(error.into_error()),
+    }
 }
 
 fn broken(error: hyper::Error) -> Failure {

@@ -25,11 +25,12 @@ use std::{
     net::UdpSocket,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use quinn_proto::{
     Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt,
     congestion::CubicConfig, crypto::rustls::QuicServerConfig,
@@ -42,7 +43,7 @@ use self::{
     shard::{Forwarded, Shard},
     socket::Socket,
 };
-use super::{Shared, tls};
+use super::{Current, tls};
 use crate::{config::Limits, exchange::Service};
 
 /// Name in ALPN.
@@ -67,19 +68,41 @@ const FORWARDED: usize = 1024;
 /// HTTP/3 on a port: shards that share it, not yet running.
 pub(crate) struct Listener {
     sockets: Vec<Socket>,
-    config: Arc<ServerConfig>,
-    common: Common,
+    common: Arc<Common>,
     receivers: Vec<mpsc::Receiver<Forwarded>>,
 }
 
 /// What the shards of a port share.
-struct Common {
+pub(crate) struct Common {
     routing: Routing,
+    /// What new connections get.
+    config: ArcSwap<ServerConfig>,
     forwards: Vec<mpsc::Sender<Forwarded>>,
     /// Handshakes under way.
     handshakes: Arc<AtomicUsize>,
     /// Cancelled when connections must close at once.
     close: CancellationToken,
+    /// True once the sockets are another process's to read from.
+    left: AtomicBool,
+}
+
+impl Common {
+    /// Gives new connections another configuration.
+    pub(crate) fn set_config(&self, config: ServerConfig) {
+        self.config.store(Arc::new(config));
+    }
+
+    /// Closes all connections at once.
+    pub(crate) fn close(&self) {
+        self.close.cancel();
+    }
+
+    /// Reads nothing from the sockets any more, which are another process's from now on, and closes
+    /// all connections: their packets would go there.
+    pub(crate) fn leave(&self) {
+        self.left.store(true, Relaxed);
+        self.close.cancel();
+    }
 }
 
 impl Listener {
@@ -92,13 +115,7 @@ impl Listener {
         certificate: &Arc<tls::Certificate>,
         limits: &Limits,
     ) -> io::Result<Self> {
-        let tls = tls::server_config(certificate, &[ALPN]).map_err(io::Error::other)?;
-        let crypto = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
-        let mut config = ServerConfig::with_crypto(Arc::new(crypto));
-        config.transport_config(Arc::new(transport(limits)));
-        config.max_incoming(limits.retry_above.saturating_mul(4).max(64));
-        config.incoming_buffer_size(64 << 10);
-        config.incoming_buffer_size_total(16 << 20);
+        let config = server_config(certificate, limits)?;
         let sockets: Vec<_> = sockets
             .into_iter()
             .take(SHARDS_MAX)
@@ -107,41 +124,64 @@ impl Listener {
         let (forwards, receivers) = sockets.iter().map(|_| mpsc::channel(FORWARDED)).unzip();
         Ok(Self {
             sockets,
-            config: Arc::new(config),
-            common: Common {
+            common: Arc::new(Common {
                 routing: Routing::default(),
+                config: ArcSwap::from_pointee(config),
                 forwards,
                 handshakes: Arc::default(),
                 close: CancellationToken::new(),
-            },
+                left: AtomicBool::new(false),
+            }),
             receivers,
         })
     }
 
-    /// Starts the shards, each a task of `shared`. They run until a drain has left no connection,
-    /// or until the token handed back is cancelled.
-    pub(crate) fn start<S: Service>(self, shared: &Arc<Shared<S>>) -> CancellationToken {
-        let common = Arc::new(self.common);
+    /// What steers the shards once they run.
+    pub(crate) fn common(&self) -> Arc<Common> {
+        Arc::clone(&self.common)
+    }
+
+    /// Starts the shards, each a task of the connections'. They run until a drain has left no
+    /// connection, or all are closed.
+    pub(crate) fn start<S: Service>(self, current: &Arc<Current<S>>) {
+        let common = self.common;
         let reset_keys = Arc::new(EndpointConfig::default());
         let parts = self.sockets.into_iter().zip(self.receivers);
         for (number, (socket, forwarded)) in parts.enumerate() {
             let mut config = (*reset_keys).clone();
             let routing = common.routing.clone();
             config.cid_generator(move || routing.generator(number));
-            let server = Some(Arc::clone(&self.config));
+            let server = Some(common.config.load_full());
             // Path MTU discovery is per connection and on by default.
             let endpoint = Endpoint::new(Arc::new(config), server, true, None);
             let shard = Shard::new(
-                Arc::clone(shared),
+                Arc::clone(current),
                 Arc::clone(&common),
                 number,
                 (socket, endpoint),
                 forwarded,
             );
-            shared.tasks.spawn(shard.run());
+            current.load().tasks.spawn(shard.run());
         }
-        common.close.clone()
     }
+}
+
+/// What new connections get.
+///
+/// # Errors
+/// Where TLS can't be set up.
+pub(crate) fn server_config(
+    certificate: &Arc<tls::Certificate>,
+    limits: &Limits,
+) -> io::Result<ServerConfig> {
+    let tls = tls::server_config(certificate, &[ALPN]).map_err(io::Error::other)?;
+    let crypto = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
+    let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+    config.transport_config(Arc::new(transport(limits)));
+    config.max_incoming(limits.retry_above.saturating_mul(4).max(64));
+    config.incoming_buffer_size(64 << 10);
+    config.incoming_buffer_size_total(16 << 20);
+    Ok(config)
 }
 
 fn transport(limits: &Limits) -> TransportConfig {

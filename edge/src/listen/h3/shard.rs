@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     exchange::{Protocol, Service},
-    listen::Shared,
+    listen::{Current, Shared},
     metrics::Cut,
 };
 
@@ -50,6 +50,7 @@ pub(super) struct Forwarded {
 
 /// A shard.
 pub(super) struct Shard<S> {
+    current: Arc<Current<S>>,
     shared: Arc<Shared<S>>,
     common: Arc<Common>,
     number: usize,
@@ -76,14 +77,15 @@ pub(super) struct Shard<S> {
 impl<S: Service> Shard<S> {
     /// A shard on that socket.
     pub(super) fn new(
-        shared: Arc<Shared<S>>,
+        current: Arc<Current<S>>,
         common: Arc<Common>,
         number: usize,
         (socket, endpoint): (Socket, Endpoint),
         forwarded: mpsc::Receiver<Forwarded>,
     ) -> Self {
         Self {
-            shared,
+            shared: current.load_full(),
+            current,
             common,
             number,
             socket,
@@ -161,6 +163,9 @@ impl<S: Service> Shard<S> {
 
     /// Takes a batch of datagrams.
     fn receive(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if self.common.left.load(Relaxed) {
+            return false;
+        }
         let mut arrived = Vec::new();
         let (number, common) = (self.number, &self.common);
         let (endpoint, out) = (&mut self.endpoint, &mut self.out);
@@ -249,6 +254,7 @@ impl<S: Service> Shard<S> {
             let _ = self.socket.send(&refusal, &self.out);
             return;
         }
+        self.shared = self.current.load_full();
         let handshakes = &self.common.handshakes;
         if handshakes.load(Relaxed) >= self.shared.limits.retry_above && incoming.may_retry() {
             // Whoever forges addresses never sees the token.
@@ -266,7 +272,8 @@ impl<S: Service> Shard<S> {
             let _ = self.socket.send(&refusal, &self.out);
             return;
         };
-        match self.endpoint.accept(incoming, now, &mut self.out, None) {
+        let config = Some(self.common.config.load_full());
+        match self.endpoint.accept(incoming, now, &mut self.out, config) {
             Ok((ConnectionHandle(place), quic)) => {
                 self.generation = self.generation.wrapping_add(1);
                 let hold = (UnderWay::new(handshakes), slot);
