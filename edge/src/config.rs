@@ -7,10 +7,8 @@ use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::{
-    limits::Limits, trace::Settings as Traces, upstream::config::UpstreamLimits,
-};
 use crate::{auth::Keyset, listen::tls, units};
+pub use crate::{limits::Limits, trace::Settings as Traces, upstream::config::UpstreamLimits};
 
 /// Where the keys come from that tokens are verified with.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
