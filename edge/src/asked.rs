@@ -11,9 +11,10 @@ use http::{
 
 use crate::{
     cache::key::ObjectKey,
+    cache_status::Key,
     exchange::{Protocol, RequestBody},
-    policy::{directives, fields},
-    range::Spec,
+    policy::{directives, fields, rules::Rules},
+    range::Ranges,
 };
 
 /// A request.
@@ -31,12 +32,12 @@ pub(crate) struct Asked {
     pub(crate) headers: HeaderMap,
     /// By which protocol it came.
     protocol: Protocol,
-    /// This node's name in `Via`.
-    pub(crate) name: Arc<str>,
+    /// The node's rules.
+    pub(crate) rules: Arc<Rules>,
     /// Its caching directives.
     pub(crate) cc: directives::Request,
-    /// Its range, of a GET.
-    pub(crate) range: Option<Spec>,
+    /// Its ranges, of a GET.
+    pub(crate) range: Option<Ranges>,
     /// Whether nobody has asked for it yet.
     pub(crate) ahead: bool,
 }
@@ -49,15 +50,16 @@ impl Asked {
         target: PathAndQuery,
         headers: HeaderMap,
         protocol: Protocol,
-        name: Arc<str>,
+        rules: Arc<Rules>,
     ) -> Self {
         let cc = directives::Request::of(&headers);
         let range = if method == Method::GET {
-            Spec::of(&headers)
+            Ranges::of(&headers)
         } else {
             None
         };
-        let key = ObjectKey::new(authority.as_ref(), target.as_str());
+        let named = authority.as_ref().filter(|_| rules.host_in_key);
+        let key = ObjectKey::new(named, target.as_str());
         Self {
             key,
             method,
@@ -67,18 +69,42 @@ impl Asked {
             cc,
             range,
             protocol,
-            name,
+            rules,
             ahead: false,
         }
     }
 
     /// A request for another object of the same host, made before anybody asks for it.
     pub(crate) fn for_prefetch(&self, target: PathAndQuery, headers: HeaderMap) -> Self {
-        let (authority, name) = (self.authority.clone(), self.name.clone());
+        let (authority, rules) = (self.authority.clone(), self.rules.clone());
         Self {
             ahead: true,
-            ..Self::new(Method::GET, authority, target, headers, self.protocol, name)
+            ..Self::new(
+                Method::GET,
+                authority,
+                target,
+                headers,
+                self.protocol,
+                rules,
+            )
         }
+    }
+
+    /// Another object at the same host, asked for without a word more.
+    pub(crate) fn sibling(&self, target: PathAndQuery) -> Self {
+        Self::new(
+            Method::GET,
+            self.authority.clone(),
+            target,
+            HeaderMap::new(),
+            self.protocol,
+            self.rules.clone(),
+        )
+    }
+
+    /// Whether the cache may answer it at all.
+    pub(crate) fn cacheable(&self) -> bool {
+        matches!(self.method, Method::GET | Method::HEAD)
     }
 
     /// The host, lower-cased; empty if there is none.
@@ -89,43 +115,54 @@ impl Asked {
             .unwrap_or_default()
     }
 
-    /// The request as it came, to be passed on.
-    pub(crate) fn as_is(&self, body: RequestBody) -> http::Request<RequestBody> {
-        self.request(self.method.clone(), body)
+    /// What it is stored under, for people.
+    pub(crate) fn shown_key(&self) -> Key<'_> {
+        let authority = self.authority.as_ref().filter(|_| self.rules.host_in_key);
+        Key {
+            authority: authority.map(Authority::as_str),
+            target: self.target.as_str(),
+        }
     }
 
-    /// A GET for the whole object without the client's conditions.
+    /// The request as it came, to be passed on. What a HEAD brings back may renew what is stored, so
+    /// that it goes without what isn't in the key.
+    pub(crate) fn as_is(&self, body: RequestBody) -> http::Request<RequestBody> {
+        let mut request = self.request(self.method.clone(), body);
+        match self.method {
+            Method::HEAD => fields::strip_overrides(request.headers_mut()),
+            Method::OPTIONS | Method::TRACE => fields::count_hop(request.headers_mut()),
+            _ => {}
+        }
+        request
+    }
+
+    /// A GET for the whole object without the client's conditions, and without anything that isn't
+    /// in the key and that upstreams are known to answer by.
     pub(crate) fn unconditional(&self) -> http::Request<RequestBody> {
         let mut request = self.request(Method::GET, RequestBody::Empty);
-        fields::strip_conditions(request.headers_mut());
-        fields::strip_overrides(request.headers_mut());
+        let headers = request.headers_mut();
+        fields::strip_conditions(headers);
+        fields::strip_overrides(headers);
         // A body, if a GET had one, isn't passed on where the answer is stored.
-        request.headers_mut().remove(header::CONTENT_LENGTH);
+        headers.remove(header::CONTENT_LENGTH);
         request
     }
 
     fn request(&self, method: Method, body: RequestBody) -> http::Request<RequestBody> {
-        let mut request = http::Request::new(body);
-        *request.method_mut() = method;
-        *request.uri_mut() = Uri::from(self.target.clone());
-        *request.headers_mut() = self.forwarded();
-        request
-    }
-
-    /// Its fields as they travel on.
-    fn forwarded(&self) -> HeaderMap {
         let mut headers = self.headers.clone();
         fields::strip_hop_by_hop(&mut headers);
         headers.remove(header::EXPECT);
         headers.remove(HOST);
-        if let Some(host) = self
-            .authority
-            .as_ref()
-            .and_then(|a| HeaderValue::from_str(a.as_str()).ok())
-        {
+        // An upstream that sees the client's host may answer by it: it is then part of the key.
+        let authority = self.authority.as_ref().filter(|_| self.rules.host_in_key);
+        if let Some(host) = authority.and_then(|a| HeaderValue::from_str(a.as_str()).ok()) {
             headers.insert(HOST, host);
         }
-        fields::add_via(&mut headers, self.protocol.via(), &self.name);
-        headers
+        fields::add_via(&mut headers, self.protocol.via(), &self.rules.name);
+        let mut request = http::Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = Uri::from(self.target.clone());
+        *request.headers_mut() = headers;
+        request
     }
 }

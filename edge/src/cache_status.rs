@@ -1,4 +1,9 @@
 //! `Cache-Status` (RFC 9211): what this cache did with a request.
+//!
+//! Which parameters a member has: `hit` or `fwd`, never both; `fwd-status` where the upstream
+//! answered; `stored` where that answer was; `collapsed` where it was another request's; `ttl`
+//! where a stored response is sent; `detail` where something kept the upstream's answer from being
+//! stored or a stale response stands in; `key` wherever the request has one.
 
 use std::fmt::Write as _;
 
@@ -54,12 +59,26 @@ pub(crate) struct Told {
     pub(crate) collapsed: bool,
     /// Seconds of freshness left; negative where stale.
     pub(crate) ttl: Option<i64>,
+    /// More on the why: a token (RFC 9651 §3.3.4).
+    pub(crate) detail: Option<&'static str>,
+}
+
+/// What a response is stored under, as far as people want to read it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Key<'a> {
+    /// The host, where that is part of the key.
+    pub(crate) authority: Option<&'a str>,
+    /// Path and query, without token.
+    pub(crate) target: &'a str,
 }
 
 impl Told {
     /// Appends it as the last member: the cache closest to the client.
-    pub(crate) fn append(&self, headers: &mut HeaderMap, name: &str) {
-        let mut text = String::with_capacity(64);
+    pub(crate) fn append(&self, headers: &mut HeaderMap, name: &str, key: Option<Key<'_>>) {
+        let length = key.map_or(0, |key| {
+            key.target.len() + key.authority.map_or(0, str::len)
+        });
+        let mut text = String::with_capacity(96 + length);
         text.push_str(name);
         if self.hit {
             text.push_str("; hit");
@@ -80,9 +99,41 @@ impl Told {
         if self.collapsed {
             text.push_str("; collapsed");
         }
+        if let Some(detail) = self.detail {
+            text.push_str("; detail=");
+            text.push_str(detail);
+        }
+        if let Some(key) = key {
+            key.write(&mut text);
+        }
         if let Ok(value) = HeaderValue::try_from(text) {
             headers.append(&CACHE_STATUS, value);
         }
+    }
+}
+
+impl Key<'_> {
+    /// Writes it as a string (RFC 9651 §3.3.3); not at all where it has what a string can't hold.
+    fn write(self, text: &mut String) {
+        let parts = [self.authority.unwrap_or_default(), self.target];
+        let sound = |part: &str| part.bytes().all(|b| (0x20..=0x7e).contains(&b));
+        if !parts.iter().all(|part| sound(part)) {
+            return;
+        }
+        text.push_str("; key=\"");
+        for part in parts {
+            if part.contains(['"', '\\']) {
+                for c in part.chars() {
+                    if matches!(c, '"' | '\\') {
+                        text.push('\\');
+                    }
+                    text.push(c);
+                }
+            } else {
+                text.push_str(part);
+            }
+        }
+        text.push('"');
     }
 }
 
@@ -90,7 +141,14 @@ impl Told {
 mod tests {
     use http::{HeaderMap, StatusCode};
 
-    use super::{Forward, Told};
+    use super::{Forward, Key, Told};
+
+    fn key(target: &str) -> Option<Key<'_>> {
+        Some(Key {
+            authority: None,
+            target,
+        })
+    }
 
     #[test]
     fn members_follow_each_other() {
@@ -100,22 +158,43 @@ mod tests {
             status: Some(StatusCode::OK),
             stored: true,
             collapsed: true,
+            detail: Some("because"),
             ..Told::default()
         };
-        miss.append(&mut headers, "Shield");
+        miss.append(&mut headers, "Shield", key("/a?b"));
         Told {
             hit: true,
             ttl: Some(-3),
             ..Told::default()
         }
-        .append(&mut headers, "Segue");
+        .append(&mut headers, "Segue", None);
         let all: Vec<_> = headers.get_all("cache-status").iter().collect();
         assert_eq!(
             all,
             [
-                "Shield; fwd=uri-miss; fwd-status=200; stored; collapsed",
+                "Shield; fwd=uri-miss; fwd-status=200; stored; collapsed; detail=because; key=\"/a?b\"",
                 "Segue; hit; ttl=-3"
             ]
         );
+    }
+
+    #[test]
+    fn keys_are_strings_or_left_out() {
+        let written = |key: Key<'_>| {
+            let mut text = String::new();
+            key.write(&mut text);
+            text
+        };
+        let bare = |target| Key {
+            authority: None,
+            target,
+        };
+        assert_eq!(written(bare("/a\"b\\c")), r#"; key="/a\"b\\c""#);
+        assert_eq!(written(bare("/\u{e9}")), "");
+        let named = Key {
+            authority: Some("a.example"),
+            target: "/b",
+        };
+        assert_eq!(written(named), "; key=\"a.example/b\"");
     }
 }

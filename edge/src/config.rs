@@ -60,11 +60,33 @@ impl KeysetSource {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HostPolicy {
-    /// The upstream's own authority; the client's travels in `X-Forwarded-Host`.
+    /// The upstream's own authority. It doesn't learn the client's, so that all names an edge is
+    /// reached by share what is cached.
     #[default]
     Upstream,
-    /// The client's.
+    /// The client's, which is then part of the cache key: each name is cached apart.
     Client,
+}
+
+/// Freshness of responses that state none (RFC 9111 §4.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct HeuristicFreshness {
+    /// Of the time since `Last-Modified`, percent, up to 100. 0: such responses are validated at
+    /// every use.
+    pub percent: u8,
+    /// At most so long. 24 h.
+    #[serde(with = "units::duration")]
+    pub cap: Duration,
+}
+
+impl Default for HeuristicFreshness {
+    fn default() -> Self {
+        Self {
+            percent: 0,
+            cap: Duration::from_secs(24 * 3600),
+        }
+    }
 }
 
 /// Where access records go.
@@ -164,6 +186,8 @@ pub struct Config {
     /// anything of it. 24 h.
     #[serde(with = "units::duration")]
     pub stale_if_error: Duration,
+    /// Freshness of responses that state none. Off.
+    pub heuristic_freshness: HeuristicFreshness,
     /// Name in `Cache-Status` and `Via`.
     pub name: String,
     /// Access records.
@@ -203,6 +227,7 @@ impl Default for Config {
             keyset: KeysetSource::None,
             protect: vec!["/media/".into(), "/v1/".into()],
             stale_if_error: Duration::from_secs(24 * 3600),
+            heuristic_freshness: HeuristicFreshness::default(),
             name: "Segue".into(),
             access_log: AccessLog::Off,
             server_timing: false,
@@ -298,6 +323,9 @@ impl Config {
                 "disk-size is {}; it must be at least 64MiB",
                 self.disk_size
             ));
+        }
+        if self.heuristic_freshness.percent > 100 {
+            faults.push("heuristic-freshness.percent must be between 0 and 100".into());
         }
         if self.protect.iter().any(|prefix| !prefix.starts_with('/')) {
             faults.push("protect: every prefix must start with /".into());

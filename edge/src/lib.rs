@@ -5,6 +5,7 @@
 //! its log record. Knows HTTP, not media.
 
 mod admin;
+mod ask;
 mod asked;
 pub mod auth;
 mod cache;
@@ -18,10 +19,15 @@ mod limits;
 mod link;
 mod listen;
 mod log;
+mod lookup;
 pub mod metrics;
+mod multipart;
+mod node;
+mod pass;
 mod policy;
 mod purge;
 mod range;
+mod refuse;
 mod replaceable;
 mod respond;
 mod running;

@@ -17,107 +17,148 @@ use crate::{
     cache::{
         Failure,
         opening::Answer,
+        piece::Cut,
         reader::{self, Reader},
         record::Stored,
         store::Store,
     },
     cache_status::Told,
     exchange::{Body, BoxBody, Facts, Outcome, Response},
+    multipart,
     policy::{UnixMs, precondition},
-    range,
+    range::{self, Resolved},
 };
 
-/// Part of a stored body that answers a request.
-enum Part {
-    Whole,
-    Range(Range<u64>, u64),
-    Unsatisfiable(u64),
+/// A stored response as an answer, and what is told of it.
+pub(crate) struct Reply<'a> {
+    /// The response.
+    pub(crate) stored: &'a Arc<Stored>,
+    /// Set where it has just been asked for.
+    pub(crate) answer: Option<&'a Answer>,
+    /// For `Cache-Status`, without the lifetime that is left.
+    pub(crate) told: Told,
+    /// For the log.
+    pub(crate) outcome: Outcome,
 }
 
-/// Answers from a stored response; `answer` is set where it has just been asked for. None where it
-/// turned out to be no longer what the upstream has: look again.
+/// Part of a stored body that answers a request. Ranges count in the representation, ends
+/// exclusive.
+enum Part {
+    Whole,
+    /// With the representation's size, if known.
+    One(Range<u64>, Option<u64>),
+    /// With the representation's size.
+    Many(Vec<Range<u64>>, u64),
+    Unsatisfiable(u64),
+    /// What is stored is a piece that lacks some of it.
+    Lacking,
+}
+
+/// Answers from a stored response. None where it turned out to be no longer what the upstream has,
+/// or has not what is asked for: look again.
 pub(crate) async fn stored(
     store: &Arc<Store>,
     asked: &Arc<Asked>,
-    stored: &Arc<Stored>,
-    answer: Option<&Answer>,
-    told: Told,
-    outcome: Outcome,
-    name: &str,
+    reply: Reply<'_>,
 ) -> Option<Response> {
-    let mut headers = stored.headers.clone();
+    let Reply {
+        stored,
+        answer,
+        mut told,
+        outcome,
+    } = reply;
     let now = UnixMs::now();
+    told.ttl = Some(stored.freshness.left_ms(now).div_euclid(1000));
+    let mut headers = stored.headers.clone();
     let age_s = stored.freshness.age_ms(now) / 1000;
     if told.hit || told.collapsed || age_s > 0 {
         headers.insert(AGE, HeaderValue::from(age_s));
     }
+    told.append(&mut headers, &asked.rules.name, Some(asked.shown_key()));
     let facts = Facts {
         outcome,
         upstream_status: told.status,
         ..Facts::default()
     };
-    told.append(&mut headers, name);
+    let complete = |status, headers, body| {
+        Some(Response {
+            status,
+            headers,
+            body,
+            facts,
+        })
+    };
 
-    let ok = stored.status == StatusCode::OK;
-    if ok && precondition::not_modified(&asked.headers, &stored.headers) {
-        for name in [
+    let successful = matches!(stored.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
+    if successful
+        && asked.cacheable()
+        && precondition::not_modified(&asked.headers, &stored.headers)
+    {
+        let of_the_body = [
             CONTENT_LENGTH,
             CONTENT_TYPE,
             CONTENT_ENCODING,
             CONTENT_LANGUAGE,
-        ] {
-            headers.remove(name);
-        }
-        return Some(Response {
-            status: StatusCode::NOT_MODIFIED,
-            headers,
-            body: Body::Empty,
-            facts,
-        });
+            CONTENT_RANGE,
+        ];
+        of_the_body
+            .iter()
+            .for_each(|name| drop(headers.remove(name)));
+        return complete(StatusCode::NOT_MODIFIED, headers, Body::Empty);
     }
     let size = stored.size();
-    let (status, range) = match part(asked, stored) {
+    let first = stored.piece.as_ref().map_or(0, |piece| piece.first);
+    let (status, span) = match part(asked, stored) {
+        Part::Lacking => return None,
         Part::Unsatisfiable(size) => {
             headers.insert(CONTENT_RANGE, range::unsatisfied_value(size));
             headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
             headers.remove(CONTENT_TYPE);
-            return Some(Response {
-                status: StatusCode::RANGE_NOT_SATISFIABLE,
-                headers,
-                body: Body::Empty,
-                facts,
-            });
+            return complete(StatusCode::RANGE_NOT_SATISFIABLE, headers, Body::Empty);
         }
-        Part::Range(range, size) => {
+        Part::Many(ranges, size) => {
+            let parts = multipart::Parts::new(stored, &mut headers, ranges, size);
+            return match parts.body(store, asked, stored, answer).await? {
+                Ok(body) => complete(StatusCode::PARTIAL_CONTENT, headers, body),
+                Err(reason) => Some(failed(asked, reason, told)),
+            };
+        }
+        Part::One(range, size) => {
             headers.insert(CONTENT_RANGE, range::content_range_value(&range, size));
             headers.insert(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
-            (StatusCode::PARTIAL_CONTENT, (range.start, Some(range.end)))
+            let span = (range.start - first, Some(range.end - first));
+            (StatusCode::PARTIAL_CONTENT, span)
         }
         Part::Whole => {
-            if ok && size.is_some() && !headers.contains_key(ACCEPT_RANGES) {
+            if stored.status == StatusCode::OK
+                && size.is_some()
+                && !headers.contains_key(ACCEPT_RANGES)
+            {
                 headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
             }
             (stored.status, (0, size))
         }
     };
-    let body = match asked.method {
-        Method::HEAD => Ok(Body::Empty),
-        _ => body(store, asked, stored, answer, range).await?,
-    };
-    match body {
-        Ok(body) => Some(Response {
-            status,
-            headers,
-            body,
-            facts,
-        }),
-        Err(reason) => Some(error(StatusCode::BAD_GATEWAY, reason, told, name)),
+    if asked.method == Method::HEAD {
+        return complete(status, headers, Body::Empty);
+    }
+    match body(store, asked, stored, answer, span).await? {
+        Ok(body) => complete(status, headers, body),
+        Err(reason) => Some(failed(asked, reason, told)),
     }
 }
 
 /// Which part a request asks for. While the size isn't known, the whole.
 fn part(asked: &Asked, stored: &Stored) -> Part {
-    let (Some(spec), Some(size)) = (asked.range, stored.size()) else {
+    if let Some(piece) = &stored.piece {
+        let cut = stored.size().and_then(|length| piece.cut(length, asked));
+        return match cut {
+            Some(Cut::All) => Part::Whole,
+            Some(Cut::Bytes(range)) => Part::One(range, piece.total),
+            None => Part::Lacking,
+        };
+    }
+    let (Some(ranges), Some(size)) = (&asked.range, stored.size()) else {
         return Part::Whole;
     };
     if stored.status != StatusCode::OK
@@ -125,12 +166,15 @@ fn part(asked: &Asked, stored: &Stored) -> Part {
     {
         return Part::Whole;
     }
-    spec.resolve(size)
-        .map_or(Part::Unsatisfiable(size), |range| Part::Range(range, size))
+    match ranges.resolve(size) {
+        Resolved::Nothing => Part::Unsatisfiable(size),
+        Resolved::One(range) => Part::One(range, Some(size)),
+        Resolved::Many(ranges) => Part::Many(ranges, size),
+    }
 }
 
-/// The bytes from `start` to `end`. None where the upstream has others by now.
-async fn body(
+/// Stored bytes from `start` to `end`. None where the upstream has others by now.
+pub(crate) async fn body(
     store: &Arc<Store>,
     asked: &Arc<Asked>,
     stored: &Arc<Stored>,
@@ -164,16 +208,20 @@ async fn body(
     }
 }
 
+/// Bytes that were stored can't be had any more.
+fn failed(asked: &Asked, reason: &'static str, told: Told) -> Response {
+    let told = Told {
+        detail: Some(reason),
+        ..told
+    };
+    error(StatusCode::BAD_GATEWAY, reason, told, &asked.rules.name)
+}
+
 /// Passes an upstream's response on. Hop-by-hop fields are gone already.
-pub(crate) fn relayed(
-    asked: &Asked,
-    response: http::Response<BoxBody>,
-    told: Told,
-    name: &str,
-) -> Response {
+pub(crate) fn relayed(asked: &Asked, response: http::Response<BoxBody>, told: Told) -> Response {
     let (head, body) = response.into_parts();
     let mut headers: HeaderMap = head.headers;
-    told.append(&mut headers, name);
+    told.append(&mut headers, &asked.rules.name, Some(asked.shown_key()));
     let bodiless = asked.method == Method::HEAD
         || matches!(
             head.status,
@@ -211,7 +259,7 @@ pub(crate) fn error(status: StatusCode, reason: &'static str, told: Told, name: 
     );
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
-    told.append(&mut headers, name);
+    told.append(&mut headers, name, None);
     let facts = Facts {
         outcome: Outcome::Failed,
         reason: Some(reason),

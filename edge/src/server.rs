@@ -18,7 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     admin::{self, Admin, Control},
-    config::{Config, Faults},
+    config::{Config, Faults, HostPolicy},
     dev_cert,
     exchange::{Protocol, Service},
     handover::{self, Handed, Inherited, Line, Role},
@@ -434,6 +434,9 @@ fn settings(config: &Config) -> Result<Settings, Error> {
         protect: config.protect.clone(),
         stale_if_error_s: config.stale_if_error.as_secs(),
         prefetch: config.prefetch,
+        heuristic_percent: config.heuristic_freshness.percent,
+        heuristic_cap_s: config.heuristic_freshness.cap.as_secs(),
+        host_in_key: config.upstream_host == HostPolicy::Client,
         name: config.name.clone(),
     })
 }

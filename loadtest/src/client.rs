@@ -390,7 +390,9 @@ fn content_range(text: &str) -> Option<(u64, u64, u64)> {
 
 /// The outcome at the cache nearest to us: the last list member (RFC 9211 §2).
 fn nearest_cache(field: &str) -> String {
-    let nearest = field.rsplit(',').next().unwrap_or_default();
+    // Strings, such as keys, may hold commas.
+    let bare: String = field.split('"').step_by(2).collect();
+    let nearest = bare.rsplit(',').next().unwrap_or_default();
     let outcome = nearest
         .split(';')
         .map(str::trim)
@@ -410,5 +412,6 @@ mod tests {
         assert_eq!(content_range("bytes */100"), None);
         assert_eq!(nearest_cache("shield; fwd=miss, edge; hit; ttl=5"), "hit");
         assert_eq!(nearest_cache("edge;fwd=uri-miss;stored"), "fwd=uri-miss");
+        assert_eq!(nearest_cache("edge; hit; key=\"/a,b;c\""), "hit");
     }
 }

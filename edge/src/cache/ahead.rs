@@ -171,14 +171,14 @@ impl Ahead {
 
     /// Fetches the beginning of what a response names.
     fn prefetch(self: &Arc<Self>, from: &Asked, client: IpAddr, target: PathAndQuery) {
-        let key = ObjectKey::new(from.authority.as_ref(), target.as_str());
+        let asked = Arc::new(from.for_prefetch(target, head_fields(from)));
+        let key = asked.key;
         if !self.is_due(key, UnixMs::now()) {
             return;
         }
         let Some(claim) = self.claim(client, HEAD.max(self.store.slice)) else {
             return;
         };
-        let asked = Arc::new(from.for_prefetch(target, head_fields(from)));
         let ahead = self.clone();
         tokio::spawn(async move {
             let _claim = claim;
@@ -186,6 +186,7 @@ impl Ahead {
             let known = record.as_ref().is_some_and(|record| {
                 record.variants.iter().any(|stored| {
                     stored.usable()
+                        && stored.answers(&asked)
                         && ahead.store.judge(&asked, stored) == Verdict::Keep
                         && reuse::decide(&stored.freshness, &asked.cc, false, UnixMs::now())
                             == reuse::Reuse::Fresh

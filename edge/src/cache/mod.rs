@@ -1,6 +1,7 @@
 //! The cache: objects as records and slices, in memory above disk, filled by detached tasks.
 
 pub(crate) mod ahead;
+pub(crate) mod arrival;
 mod blob;
 mod circuit;
 mod disk;
@@ -12,6 +13,7 @@ pub(crate) mod key;
 mod medium;
 mod memory;
 pub(crate) mod opening;
+pub(crate) mod piece;
 pub(crate) mod reader;
 pub(crate) mod record;
 #[cfg(test)]

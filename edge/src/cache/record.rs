@@ -11,14 +11,19 @@ use http::{
     header::{CONTENT_LENGTH, DATE},
 };
 
-use super::{key::BodyId, memory::Weigh};
-use crate::policy::{UnixMs, date, freshness::Freshness, precondition, vary::Selecting};
+use super::{arrival::Timed, key::BodyId, memory::Weigh, piece::Piece};
+use crate::{
+    asked::Asked,
+    policy::{
+        UnixMs, date, freshness::Freshness, precondition, rules::Rules, validate, vary::Selecting,
+    },
+};
 
 /// The most variants (by `Vary`) kept of one object; the oldest goes first.
 pub(crate) const MAX_VARIANTS: usize = 32;
 
 /// The version of the disk format. Bump on any change of it: other versions are misses.
-pub(crate) const VERSION: u8 = 2;
+pub(crate) const VERSION: u8 = 3;
 
 /// An object's stored responses, newest first.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +46,7 @@ pub(crate) struct Record {
 pub(crate) struct Stored {
     /// Under which its slices are stored.
     pub(crate) id: BodyId,
-    /// Status of the whole representation.
+    /// Status of the whole representation; 206 for a piece.
     pub(crate) status: StatusCode,
     /// End-to-end fields as they are sent, without `Age` and `Cache-Status`.
     pub(crate) headers: HeaderMap,
@@ -53,8 +58,10 @@ pub(crate) struct Stored {
     pub(crate) selecting: Selecting,
     /// The purge sequence number when it was asked for.
     pub(crate) sequence: u64,
-    /// Bytes of the whole body, known from the start or when it has arrived.
+    /// Bytes of what is stored, known from the start or when it has arrived.
     pub(crate) size: Arc<OnceLock<u64>>,
+    /// Where it lies, if it is a piece of a representation that can't be completed.
+    pub(crate) piece: Option<Piece>,
     /// Whether the upstream serves ranges of exactly this revision: lost slices can be fetched.
     pub(crate) ranged: bool,
     /// Set when it turned out to be wrong or cut short: never reuse it.
@@ -65,20 +72,20 @@ pub(crate) struct Stored {
 pub(crate) struct Arrived<'a> {
     /// Fields of the request as sent upstream.
     pub(crate) request: &'a HeaderMap,
-    /// Status of the whole representation.
+    /// Status of the whole representation; 206 for a piece.
     pub(crate) status: StatusCode,
     /// The response's end-to-end fields.
     pub(crate) headers: HeaderMap,
-    /// Bytes of the whole body, if announced.
+    /// Bytes of what is stored, if announced.
     pub(crate) size: Option<u64>,
     /// Whether the upstream has answered with a range, or says that it would.
     pub(crate) ranges: bool,
+    /// Where it lies, if it is only a piece.
+    pub(crate) piece: Option<Piece>,
+    /// What reuse depends on.
+    pub(crate) freshness: Freshness,
     /// When it was asked for.
-    pub(crate) requested: UnixMs,
-    /// When its head arrived.
-    pub(crate) received: UnixMs,
-    /// The purge sequence number when it was asked for.
-    pub(crate) sequence: u64,
+    pub(crate) timed: Timed,
 }
 
 impl Stored {
@@ -90,11 +97,10 @@ impl Stored {
             mut headers,
             size,
             ranges,
-            requested,
-            received,
-            sequence,
+            piece,
+            freshness,
+            timed,
         } = arrived;
-        let freshness = Freshness::of(&headers, requested, received);
         for name in &freshness.directives.withheld {
             headers.remove(name);
         }
@@ -102,7 +108,7 @@ impl Stored {
         let ranged = ranges && size.is_some() && precondition::strong_etag(&headers).is_some();
         headers.remove(http::header::AGE);
         if !headers.contains_key(DATE) {
-            headers.insert(DATE, date::value(received));
+            headers.insert(DATE, date::value(freshness.received));
         }
         if let Some(size) = size {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
@@ -113,43 +119,76 @@ impl Stored {
             id,
             status,
             headers,
-            requested,
+            requested: timed.requested,
             freshness,
             selecting,
-            sequence,
+            sequence: timed.sequence,
             size: Arc::new(size.map_or_else(OnceLock::new, OnceLock::from)),
+            piece,
             ranged,
             void: Arc::new(AtomicBool::new(false)),
         }
     }
 
-    /// The same bytes with fields updated by a 304.
+    /// The same bytes with fields updated by a response that confirms them.
     pub(crate) fn freshened(
         &self,
         mut update: HeaderMap,
-        requested: UnixMs,
+        timed: Timed,
         received: UnixMs,
-        sequence: u64,
+        rules: &Rules,
     ) -> Self {
         if !update.contains_key(DATE) {
             update.insert(DATE, date::value(received));
         }
-        let mut headers = crate::policy::validate::freshen(&self.headers, &update);
-        let freshness = Freshness::of(&headers, requested, received);
+        let mut headers = validate::freshen(&self.headers, &update);
+        let freshness = Freshness::of(&headers, timed.requested, received).or_guessed(
+            rules.heuristic,
+            self.status,
+            &headers,
+        );
         headers.remove(http::header::AGE);
         for name in &freshness.directives.withheld {
             headers.remove(name);
         }
         Self {
             headers,
-            requested,
+            requested: timed.requested,
             freshness,
-            sequence,
+            sequence: timed.sequence,
             ..self.clone()
         }
     }
 
-    /// Bytes of the whole body, if known by now.
+    /// Whether it has what a request asks for: always, unless it is a piece.
+    pub(crate) fn answers(&self, asked: &Asked) -> bool {
+        match (&self.piece, self.size()) {
+            (None, _) => true,
+            (Some(piece), Some(length)) => {
+                precondition::range_holds(&asked.headers, &self.headers)
+                    && piece.cut(length, asked).is_some()
+            }
+            (Some(_), None) => false,
+        }
+    }
+
+    /// Whether requests have no use for `older` any more once this is stored.
+    fn replaces(&self, older: &Self) -> bool {
+        if self.id == older.id || !older.usable() {
+            return true;
+        }
+        let within = match (&self.piece, &older.piece) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(new), Some(old)) => {
+                let end = |piece: &Piece, stored: &Self| piece.first + stored.size().unwrap_or(0);
+                new.first <= old.first && end(old, older) <= end(new, self)
+            }
+        };
+        within && self.selecting == older.selecting
+    }
+
+    /// Bytes of what is stored, if known by now.
     pub(crate) fn size(&self) -> Option<u64> {
         self.size.get().copied()
     }
@@ -171,16 +210,11 @@ impl Stored {
 }
 
 impl Record {
-    /// Puts a response first, in place of any that the same requests select or that has the same
-    /// bytes.
+    /// Puts a response first, in place of those that it replaces.
     pub(crate) fn with(&self, stored: Arc<Stored>) -> Self {
-        let mut variants = vec![stored.clone()];
-        variants.extend(
-            self.variants
-                .iter()
-                .filter(|v| v.id != stored.id && v.selecting != stored.selecting && v.usable())
-                .cloned(),
-        );
+        let others = self.variants.iter().filter(|v| !stored.replaces(v));
+        let mut variants: Vec<_> = others.cloned().collect();
+        variants.insert(0, stored);
         variants.truncate(MAX_VARIANTS);
         Self {
             variants,
@@ -238,8 +272,11 @@ pub(crate) fn encode(record: &Record) -> Vec<u8> {
         out.number(stored.sequence);
         out.number(stored.requested.0);
         out.number(stored.freshness.received.0);
-        // Age at receipt is gone from the fields: keep the sum.
+        // Age at receipt is gone from the fields, and a guess is by rules that may change: keep
+        // the sums.
         out.number(stored.freshness.initial_age_ms);
+        out.number(stored.freshness.lifetime.map_or(0, |seconds| seconds + 1));
+        encode_piece(&mut out, stored.piece.as_ref());
         out.number(stored.headers.len() as u64);
         for (name, value) in &stored.headers {
             out.text(name.as_str().as_bytes());
@@ -253,6 +290,31 @@ pub(crate) fn encode(record: &Record) -> Vec<u8> {
         }
     }
     out.0
+}
+
+fn encode_piece(out: &mut Writer, piece: Option<&Piece>) {
+    out.number(u64::from(piece.is_some()));
+    if let Some(piece) = piece {
+        out.number(piece.first);
+        out.number(u64::from(piece.total.is_some()));
+        out.number(piece.total.unwrap_or(0));
+        out.text(piece.asked.as_bytes());
+    }
+}
+
+fn decode_piece(input: &mut Reader<'_>) -> Option<Option<Piece>> {
+    if input.number()? == 0 {
+        return Some(None);
+    }
+    let first = input.number()?;
+    let told = input.number()? == 1;
+    let total = Some(input.number()?).filter(|_| told);
+    let asked = HeaderValue::from_bytes(input.text()?).ok()?;
+    Some(Some(Piece {
+        first,
+        total,
+        asked,
+    }))
 }
 
 /// Reads what [`encode`] wrote; none where it is anything else.
@@ -282,6 +344,8 @@ fn decode_stored(input: &mut Reader<'_>) -> Option<Stored> {
     let requested = UnixMs(input.number()?);
     let received = UnixMs(input.number()?);
     let initial_age_ms = input.number()?;
+    let lifetime = input.number()?.checked_sub(1);
+    let piece = decode_piece(input)?;
     let mut headers = HeaderMap::new();
     for _ in 0..input.count(4096)? {
         let name = HeaderName::from_bytes(input.text()?).ok()?;
@@ -296,6 +360,7 @@ fn decode_stored(input: &mut Reader<'_>) -> Option<Stored> {
     }
     let freshness = Freshness {
         initial_age_ms,
+        lifetime,
         ..Freshness::of(&headers, requested, received)
     };
     Some(Stored {
@@ -307,6 +372,7 @@ fn decode_stored(input: &mut Reader<'_>) -> Option<Stored> {
         selecting: Selecting(selecting),
         sequence,
         size: Arc::new(OnceLock::from(size)),
+        piece,
         ranged,
         void: Arc::new(AtomicBool::new(false)),
     })
@@ -359,7 +425,7 @@ mod tests {
     use http::{HeaderMap, StatusCode};
     use proptest::prelude::*;
 
-    use super::{Arrived, BodyId, Record, Stored, decode, encode};
+    use super::{Arrived, BodyId, Freshness, Piece, Record, Stored, Timed, decode, encode};
     use crate::policy::UnixMs;
 
     fn sample() -> Record {
@@ -373,17 +439,25 @@ mod tests {
             headers.insert(name, value.parse().unwrap());
         }
         let request = HeaderMap::from_iter([("foo".parse().unwrap(), "1".parse().unwrap())]);
+        let timed = Timed {
+            requested: UnixMs(1000),
+            sequence: 3,
+        };
         let stored = Stored::new(
             BodyId(7),
             Arrived {
                 request: &request,
-                status: StatusCode::OK,
+                status: StatusCode::PARTIAL_CONTENT,
+                freshness: Freshness::of(&headers, timed.requested, UnixMs(2000)),
                 headers,
                 size: Some(9),
                 ranges: true,
-                requested: UnixMs(1000),
-                received: UnixMs(2000),
-                sequence: 3,
+                piece: Some(Piece {
+                    first: 5,
+                    total: None,
+                    asked: "bytes=5-13".parse().unwrap(),
+                }),
+                timed,
             },
         );
         let record = Record {

@@ -138,14 +138,14 @@ impl Upstream for Origin {
         } else if is(header::IF_NONE_MATCH, &tag) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             body = Bytes::new();
-        } else if let Some(spec) = range::Spec::of(asked)
+        } else if let Some(spec) = range::Ranges::of(asked).map(|ranges| ranges.leading())
             && (!asked.contains_key(header::IF_RANGE) || is(header::IF_RANGE, &tag))
             && !chance(&self.rng, 0.1)
         {
             match spec.resolve(whole.len() as u64) {
                 Some(range) => {
                     *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-                    let told = range::content_range_value(&range, whole.len() as u64);
+                    let told = range::content_range_value(&range, Some(whole.len() as u64));
                     response.headers_mut().insert(header::CONTENT_RANGE, told);
                     body = whole.slice(range.start as usize..range.end as usize);
                 }

@@ -169,7 +169,7 @@ impl Store {
     }
 
     /// Never uses a response again.
-    pub(super) fn void(&self, asked: &Asked, stored: &Stored) {
+    pub(crate) fn void(&self, asked: &Asked, stored: &Stored) {
         stored.void.store(true, Ordering::Relaxed);
         self.update(asked, None, |record| record.without(stored.id));
     }

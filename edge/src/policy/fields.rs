@@ -60,18 +60,37 @@ pub(crate) fn add_via(headers: &mut HeaderMap, version: &str, pseudonym: &str) {
     }
 }
 
-/// Fields by which some frameworks let a request claim another URI or method. They aren't in the
-/// cache key, so that what is stored must not depend on them.
-static OVERRIDES: [HeaderName; 8] = [
+/// Fields by which proxies and frameworks let a request claim another URI, method, host or scheme.
+/// They aren't in the cache key, so that what is stored must not depend on them.
+static OVERRIDES: [HeaderName; 22] = [
+    HeaderName::from_static("forwarded"),
+    HeaderName::from_static("front-end-https"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-path"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-prefix"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-protocol"),
+    HeaderName::from_static("x-forwarded-scheme"),
+    HeaderName::from_static("x-forwarded-server"),
+    HeaderName::from_static("x-forwarded-ssl"),
+    HeaderName::from_static("x-forwarded-uri"),
+    HeaderName::from_static("x-host"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-method-override"),
+    HeaderName::from_static("x-original-host"),
+    HeaderName::from_static("x-original-uri"),
     HeaderName::from_static("x-original-url"),
     HeaderName::from_static("x-rewrite-url"),
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-method-override"),
-    HeaderName::from_static("x-host"),
-    HeaderName::from_static("x-forwarded-server"),
-    HeaderName::from_static("x-forwarded-scheme"),
+    HeaderName::from_static("x-scheme"),
+    HeaderName::from_static("x-url-scheme"),
 ];
+
+/// Whether a field never reaches the upstream with a request whose answer may be stored.
+pub(super) fn is_override(name: &HeaderName) -> bool {
+    OVERRIDES.contains(name)
+}
 
 /// Removes what would let a client poison what is stored.
 pub(crate) fn strip_overrides(headers: &mut HeaderMap) {
@@ -80,16 +99,37 @@ pub(crate) fn strip_overrides(headers: &mut HeaderMap) {
     }
 }
 
+/// Fields that make a request conditional or partial.
+static CONDITIONS: [HeaderName; 6] = [
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+    header::IF_RANGE,
+    header::RANGE,
+];
+
 /// Removes what makes a request conditional or partial, so that the answer can be stored.
 pub(crate) fn strip_conditions(headers: &mut HeaderMap) {
-    for name in [
-        header::IF_MATCH,
-        header::IF_NONE_MATCH,
-        header::IF_MODIFIED_SINCE,
-        header::IF_UNMODIFIED_SINCE,
-        header::IF_RANGE,
-        header::RANGE,
-    ] {
+    for name in &CONDITIONS {
         headers.remove(name);
+    }
+}
+
+/// Whether a field can make a request's answer another than what everyone gets.
+pub(super) fn makes_special(name: &HeaderName) -> bool {
+    CONDITIONS.contains(name) || OVERRIDES.contains(name)
+}
+
+/// Counts `Max-Forwards` down (RFC 9110 §7.6.2).
+pub(crate) fn count_hop(headers: &mut HeaderMap) {
+    let left = headers
+        .get(header::MAX_FORWARDS)
+        .and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
+    if let Some(left) = left {
+        headers.insert(
+            header::MAX_FORWARDS,
+            HeaderValue::from(left.saturating_sub(1)),
+        );
     }
 }

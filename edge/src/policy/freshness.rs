@@ -1,13 +1,14 @@
 //! How old a response is and how long it stays fresh (RFC 9111 §4.2).
 
 use http::{
-    HeaderMap,
+    HeaderMap, StatusCode,
     header::{AGE, DATE, EXPIRES},
 };
 
 use super::{
     UnixMs, date,
     directives::{self, MAX_SECONDS, Response},
+    heuristic::Heuristic,
     targeted,
 };
 
@@ -40,6 +41,19 @@ impl Freshness {
             received,
             directives,
         }
+    }
+
+    /// With a lifetime guessed where none is stated, if `heuristic` allows it.
+    pub(crate) fn or_guessed(
+        mut self,
+        heuristic: Heuristic,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> Self {
+        self.lifetime = self
+            .lifetime
+            .or_else(|| heuristic.lifetime(status, headers, &self.directives, self.received));
+        self
     }
 
     /// Age at `now`, milliseconds.

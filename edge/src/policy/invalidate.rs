@@ -24,6 +24,16 @@ pub(crate) fn also_named(
         .collect()
 }
 
+/// Path and query that `Content-Location` names, where it is on the same host.
+pub(crate) fn content_location(
+    response: &HeaderMap,
+    authority: Option<&Authority>,
+    target: &str,
+) -> Option<String> {
+    let reference = response.get(CONTENT_LOCATION)?.to_str().ok()?;
+    resolve(reference, authority, target)
+}
+
 /// Resolves a reference against the request's target; none where it leads to another host.
 fn resolve(reference: &str, authority: Option<&Authority>, target: &str) -> Option<String> {
     let reference = reference.split('#').next().unwrap_or_default();

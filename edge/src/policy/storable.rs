@@ -5,7 +5,7 @@ use http::{
     header::{AUTHORIZATION, ETAG, LAST_MODIFIED, VARY},
 };
 
-use super::{directives, freshness::Freshness};
+use super::{directives, fields, freshness::Freshness};
 
 /// Why a response isn't stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,12 +23,18 @@ pub(crate) enum NotStored {
     /// A status that is never stored as it is, since it answers a range or a condition: 1xx, 206,
     /// 304, 416.
     Status,
+    /// A range that can't be pinned to a revision, or isn't what was asked for.
+    Range,
+    /// An unsafe request has changed the object meanwhile.
+    Overtaken,
+    /// A server error, where something stored may stand in.
+    Error,
     /// Neither freshness nor a validator: it could never be reused.
     Useless,
 }
 
 impl NotStored {
-    /// For logs.
+    /// For logs and `Cache-Status`: a token.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::NoStore => "no-store",
@@ -37,6 +43,9 @@ impl NotStored {
             Self::VaryAny => "vary-any",
             Self::NotUnderstood => "not-understood",
             Self::Status => "status",
+            Self::Range => "range",
+            Self::Overtaken => "overtaken",
+            Self::Error => "error",
             Self::Useless => "no-freshness-no-validator",
         }
     }
@@ -95,8 +104,14 @@ pub(crate) fn check(
     }
 }
 
+/// Whether nothing in a request makes its answer another than what everyone gets: no conditions, no
+/// range, and none of the fields by which upstreams are told another URI or method.
+pub(crate) fn carries_only_itself(request: &HeaderMap) -> bool {
+    !request.keys().any(fields::makes_special)
+}
+
 /// Statuses that are cacheable without being told (RFC 9110 §15.1).
-fn cacheable_by_default(status: StatusCode) -> bool {
+pub(super) fn cacheable_by_default(status: StatusCode) -> bool {
     matches!(
         status.as_u16(),
         200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501

@@ -43,6 +43,15 @@ pub(crate) fn freshen(stored: &HeaderMap, update: &HeaderMap) -> HeaderMap {
     fields
 }
 
+/// Whether a 200 to a HEAD describes the stored bytes: nothing that both say of them differs (RFC
+/// 9111 §4.3.5).
+pub(crate) fn describes(head: &HeaderMap, stored: &HeaderMap) -> bool {
+    [CONTENT_LENGTH, ETAG, LAST_MODIFIED].iter().all(|name| {
+        let both = head.get(name).zip(stored.get(name));
+        both.is_none_or(|(told, held)| told == held)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

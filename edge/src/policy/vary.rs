@@ -9,7 +9,7 @@ use http::{
     },
 };
 
-use super::directives::split_list;
+use super::{directives::split_list, fields};
 
 /// The request fields a response depends on, with the values that selected it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +25,8 @@ impl Selecting {
             .filter_map(|line| line.to_str().ok())
             .flat_map(|line| line.split(','))
             .filter_map(|name| HeaderName::try_from(name.trim()).ok())
+            // The upstream never sees these, so its answer is the same for all.
+            .filter(|name| !fields::is_override(name))
             .map(|name| {
                 let value = normalised(request, &name);
                 (name, value)
@@ -53,7 +55,10 @@ fn normalised(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
         .map(|line| String::from_utf8_lossy(line.as_bytes()))
         .collect();
     let mut members: Vec<&str> = lines.iter().flat_map(|line| split_list(line)).collect();
-    let preference = [ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE].contains(name);
+    if *name == ACCEPT_ENCODING {
+        return Some(encodings(&members));
+    }
+    let preference = [ACCEPT, ACCEPT_CHARSET, ACCEPT_LANGUAGE].contains(name);
     if !preference {
         return Some(members.join(","));
     }
@@ -67,6 +72,42 @@ fn normalised(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
         .map(|m| format!("{};{}", token(m), quality(m)))
         .collect();
     Some(members.join(","))
+}
+
+/// Content codings in order of preference, those of equal weight joined by `=`, the refused ones
+/// last, behind `!`: `br=gzip>deflate!identity`. How much more one is liked than another can't
+/// matter; what isn't named is refused anyway, but for `identity`, unless `*` takes it (RFC 9110
+/// §12.5.3).
+fn encodings(members: &[&str]) -> String {
+    let any = members.iter().any(|m| token(m) == "*" && quality(m) > 0);
+    let mut weighed: Vec<(String, u32)> = Vec::new();
+    for member in members {
+        let coding = match token(member).as_str() {
+            "x-gzip" => "gzip".to_owned(),
+            "x-compress" => "compress".to_owned(),
+            other => other.to_owned(),
+        };
+        let open = any || coding == "identity" || coding == "*";
+        let known = weighed.iter().any(|(other, _)| *other == coding);
+        // Of codings named twice, the first word counts.
+        if !known && (quality(member) > 0 || open) {
+            weighed.push((coding, quality(member)));
+        }
+    }
+    weighed.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    let mut text = String::new();
+    let mut above = None;
+    for (coding, weight) in weighed {
+        match above {
+            _ if weight == 0 => text.push('!'),
+            None => {}
+            Some(above) if above == weight => text.push('='),
+            Some(_) => text.push('>'),
+        }
+        above = Some(weight);
+        text.push_str(&coding);
+    }
+    text
 }
 
 /// Whether the language that a request likes best is the response's.
@@ -132,6 +173,7 @@ mod tests {
     #[test]
     fn selection() {
         const AL: &str = "accept-language";
+        const AE: &str = "accept-encoding";
         for (vary, stored, asked, selected) in [
             (
                 "Foo",
@@ -154,12 +196,24 @@ mod tests {
             (AL, &[(AL, "en, de")], &[(AL, "De ,eN")], true),
             (AL, &[(AL, "en, fr;q=0.5")], &[(AL, "fr, en;q=0.5")], false),
             (AL, &[(AL, "en, de")], &[(AL, "fr;q=0.5, de;q=1.0")], true),
+            (AE, &[(AE, "gzip, br")], &[(AE, "br,gzip;q=1")], true),
             (
-                "accept-encoding",
-                &[("accept-encoding", "gzip, br")],
-                &[("accept-encoding", "br,gzip;q=1")],
+                AE,
+                &[(AE, "gzip;q=0.5, br")],
+                &[(AE, "BR;Q=0.9 , x-gzip;q=0.1")],
                 true,
             ),
+            (
+                AE,
+                &[(AE, "gzip, br;q=0.5")],
+                &[(AE, "br, gzip;q=0.5")],
+                false,
+            ),
+            (AE, &[(AE, "gzip, br;q=0")], &[(AE, "gzip")], true),
+            (AE, &[(AE, "gzip, identity;q=0")], &[(AE, "gzip")], false),
+            (AE, &[(AE, "gzip, *;q=0")], &[(AE, "gzip")], false),
+            (AE, &[(AE, "*, gzip;q=0")], &[(AE, "*")], false),
+            (AE, &[(AE, "")], &[], false),
             ("", &[("foo", "1")], &[], true),
         ] {
             let response = headers(&[("vary", vary), ("content-language", "de")]);

@@ -22,7 +22,7 @@ use super::{
     latency::Latency,
     s3,
     stats::Stats,
-    transport::{Failure, Outgoing, Transport},
+    transport::{Failure, Transport},
 };
 use crate::{
     config::HostPolicy,
@@ -172,17 +172,14 @@ impl Node {
         now: Instant,
         latency: Option<Duration>,
     ) {
-        // Only a failure can open the breaker, and only then dice are thrown.
-        let dice = match verdict {
-            Verdict::Fault | Verdict::Unserved => rand::random(),
-            Verdict::Good | Verdict::Unknown => 0,
-        };
         let mut state = self.state.lock();
         if let Some(latency) = latency {
             state.latency.observe(latency);
         }
         let before = state.breaker.position();
-        state.breaker.record(admission, verdict, now, dice);
+        state
+            .breaker
+            .record(admission, verdict, now, rand::random());
         let after = state.breaker.position();
         if before != after {
             self.closed.store(after == Position::Closed, Relaxed);
@@ -207,7 +204,7 @@ impl Node {
             .headers_mut()
             .insert(header::HOST, authority.clone());
         let exchange = async {
-            let (response, held) = self.transport.send(&mut Some(request), false).await?;
+            let (response, held) = self.transport.send(request, false).await?;
             let good = response.status().as_u16() < 400;
             // Read to the end, the connection is good for others.
             if Limited::new(response.into_body(), CHECK_MAX)
@@ -232,59 +229,45 @@ impl Node {
     /// # Errors
     /// [`Failure`] where none came.
     pub(super) async fn attempt(
-        &self,
-        ticket: Ticket,
-        outgoing: &mut Outgoing,
+        self: &Arc<Self>,
+        mut ticket: Ticket,
+        mut request: Request<RequestBody>,
         fresh: bool,
     ) -> Result<Response<BoxBody>, Failure> {
         match &self.address {
             Address::Http { policy, authority } => {
-                if let Some(request) = outgoing {
-                    set_host(request, *policy, authority);
-                }
-                self.exchange(ticket, outgoing, fresh).await
+                set_host(&mut request, *policy, authority);
+                self.exchange(ticket, request, fresh).await
             }
             Address::S3(signer) => {
-                Box::pin(self.attempt_at(signer, ticket, outgoing.take(), fresh)).await
+                let signed = match signer.sign(request, SystemTime::now()).await {
+                    Ok(signed) => signed,
+                    Err(s3::Unsigned::Answer(response)) => {
+                        ticket.forget();
+                        return Ok(*response);
+                    }
+                    Err(s3::Unsigned::Failed(error)) => {
+                        ticket.forget();
+                        self.stats.failed(error.fault);
+                        return Err(error.into());
+                    }
+                };
+                let response = self.exchange(ticket, signed, fresh).await?;
+                signer.read(response).await.map_err(|error| {
+                    self.stats.failed(error.fault);
+                    error.into()
+                })
             }
         }
-    }
-
-    /// Makes one attempt at a bucket.
-    async fn attempt_at(
-        &self,
-        signer: &s3::Signer,
-        mut ticket: Ticket,
-        outgoing: Outgoing,
-        fresh: bool,
-    ) -> Result<Response<BoxBody>, Failure> {
-        let request = outgoing.unwrap_or_default();
-        let signed = match signer.sign(request, SystemTime::now()).await {
-            Ok(signed) => signed,
-            Err(s3::Unsigned::Answer(response)) => {
-                ticket.forget();
-                return Ok(*response);
-            }
-            Err(s3::Unsigned::Failed(error)) => {
-                ticket.forget();
-                self.stats.failed(error.fault);
-                return Err(error.into());
-            }
-        };
-        let response = self.exchange(ticket, &mut Some(signed), fresh).await?;
-        signer.read(response).await.map_err(|error| {
-            self.stats.failed(error.fault);
-            error.into()
-        })
     }
 
     async fn exchange(
         &self,
         mut ticket: Ticket,
-        outgoing: &mut Outgoing,
+        request: Request<RequestBody>,
         fresh: bool,
     ) -> Result<Response<BoxBody>, Failure> {
-        match self.transport.send(outgoing, fresh).await {
+        match self.transport.send(request, fresh).await {
             Ok((response, held)) => {
                 ticket.answered(response.status());
                 let (parts, incoming) = response.into_parts();

@@ -104,7 +104,7 @@ impl Pool {
     pub(super) async fn slot(self: &Arc<Self>) -> Result<Slot, NoSlot> {
         let permit = match Arc::clone(&self.slots).try_acquire_owned() {
             Ok(permit) => permit,
-            Err(_) => Box::pin(self.wait()).await?,
+            Err(_) => self.wait().await?,
         };
         Ok(Slot {
             pool: Arc::clone(self),

@@ -22,7 +22,7 @@ use super::{
     config::{Balance, Hedge, HedgeTo, Retry},
     node::{Node, Ticket},
     peers::{self, Peers},
-    transport::{Failure, Outgoing, fault},
+    transport::{Failure, fault},
 };
 use crate::{
     exchange::{BoxBody, RequestBody, Upstream, UpstreamError, UpstreamFault},
@@ -58,11 +58,9 @@ impl Upstream for Upstreams {
         request: Request<RequestBody>,
     ) -> Result<Response<BoxBody>, UpstreamError> {
         self.metrics.upstream_requests.fetch_add(1, Relaxed);
-        self.budget.deposit();
         let result = match self.mark.read(request.headers()) {
             Passed::Here => Err(fault(UpstreamFault::Loop, "the request was here before")),
-            Passed::Neither if self.peers.is_some() => Box::pin(self.route(request)).await,
-            _ => self.ask_origins(&mut Some(request)).await,
+            passed => self.route(request, passed).await,
         };
         if result.is_err() {
             self.metrics.upstream_failures.fetch_add(1, Relaxed);
@@ -76,16 +74,15 @@ impl Upstreams {
     async fn route(
         &self,
         request: Request<RequestBody>,
+        passed: Passed,
     ) -> Result<Response<BoxBody>, UpstreamError> {
-        let owner = self.owner(&request);
-        let method = request.method().clone();
-        let mut request = Some(request);
-        let Some((peers, peer, ticket, copy)) = owner else {
-            return self.ask_origins(&mut request).await;
+        self.budget.deposit();
+        let Some((peers, peer, ticket, copy)) = self.owner(&request, passed) else {
+            return self.ask_origins(request).await;
         };
         let patience = match self.hedge.to {
             HedgeTo::Off => None,
-            _ => self.patience_with(&peer, &method),
+            _ => self.patience_with(&peer, request.method()),
         };
         let mut asked = pin!(self.ask_peer(peers, &peer, ticket, copy));
         if let Some(patience) = patience {
@@ -93,13 +90,14 @@ impl Upstreams {
                 biased;
                 done = &mut asked => return match done {
                     Some(response) => Ok(response),
-                    None => self.ask_origins(&mut request).await,
+                    None => self.ask_origins(request).await,
                 },
                 () = sleep(patience) => {}
             }
             if self.budget.withdraw() {
                 peer.stats.hedged();
-                let mut origin = pin!(self.ask_origins(&mut request));
+                // Rare, and large: kept out of everyone's future.
+                let mut origin = Box::pin(self.ask_origins(request));
                 let mut passed_over = false;
                 let error = loop {
                     tokio::select! {
@@ -125,7 +123,7 @@ impl Upstreams {
         }
         match asked.await {
             Some(response) => Ok(response),
-            None => self.ask_origins(&mut request).await,
+            None => self.ask_origins(request).await,
         }
     }
 
@@ -133,9 +131,10 @@ impl Upstreams {
     fn owner(
         &self,
         request: &Request<RequestBody>,
+        passed: Passed,
     ) -> Option<(&Peers, Arc<Node>, Ticket, Request<RequestBody>)> {
         let peers = self.peers.as_ref()?;
-        if !is_read(request.method()) {
+        if passed != Passed::Neither || !is_read(request.method()) {
             return None;
         }
         let copy = Template::of(request)?.request();
@@ -155,14 +154,14 @@ impl Upstreams {
         self.mark.write(request.headers_mut(), true);
         peers.sign(&mut request);
         let again = Template::of(&request);
-        let mut result = node.attempt(ticket, &mut Some(request), false).await;
+        let mut result = node.attempt(ticket, request, false).await;
         let stale = result.as_ref().is_err_and(Failure::is_stale);
         if let Some(again) = again.filter(|_| stale)
             && self.budget.withdraw()
             && let Some(ticket) = node.admit(Instant::now())
         {
             node.stats.retried();
-            result = node.attempt(ticket, &mut Some(again.request()), true).await;
+            result = node.attempt(ticket, again.request(), true).await;
         }
         match result {
             Ok(response) => Some(response).filter(peers::speaks),
@@ -176,15 +175,12 @@ impl Upstreams {
     /// Asks origins until one answers, there is none left, or the budget is used up.
     async fn ask_origins(
         &self,
-        outgoing: &mut Outgoing,
+        mut request: Request<RequestBody>,
     ) -> Result<Response<BoxBody>, UpstreamError> {
-        let Some(request) = outgoing.as_mut() else {
-            return Err(unavailable());
-        };
         self.mark.write(request.headers_mut(), false);
-        let template = Template::of(request);
+        let template = Template::of(&request);
         let key = match self.balance {
-            Balance::Key if self.origins.len() > 1 => key(request),
+            Balance::Key if self.origins.len() > 1 => key(&request),
             _ => 0,
         };
         let mut tried: Set = 0;
@@ -193,15 +189,8 @@ impl Upstreams {
         let mut fresh = false;
         loop {
             let index = chosen.index;
-            let node = &self.origins[index];
-            let result = match (self.patience(node, template.as_ref()), &template) {
-                (Some(patience), Some(template)) => {
-                    let hedged = self.hedged(chosen, outgoing, fresh, (template, key, patience));
-                    Box::pin(hedged).await
-                }
-                _ => node.attempt(chosen.ticket, outgoing, fresh).await,
-            };
-            let failure = match result {
+            let result = self.attempt(chosen, request, template.as_ref(), key, fresh);
+            let failure = match result.await {
                 Ok(response) => return Ok(response),
                 Err(failure) => failure,
             };
@@ -216,7 +205,7 @@ impl Upstreams {
             let next = if stale {
                 self.admit(index)
             } else {
-                Box::pin(self.choose_again(key, tried, index, &failure)).await
+                self.choose_again(key, tried, index, &failure).await
             };
             let Some(next) = next else {
                 self.budget.refund();
@@ -224,7 +213,7 @@ impl Upstreams {
             };
             tracing::debug!(error = %failure.error, "trying again");
             self.origins[next.index].stats.retried();
-            *outgoing = Some(template.request());
+            request = template.request();
             attempts += u32::from(!stale);
             fresh = stale;
             chosen = next;
@@ -232,15 +221,22 @@ impl Upstreams {
     }
 
     /// One attempt, and a second beside it where it takes longer than most.
-    async fn hedged(
+    async fn attempt(
         &self,
         chosen: Chosen,
-        outgoing: &mut Outgoing,
+        request: Request<RequestBody>,
+        template: Option<&Template>,
+        key: u64,
         fresh: bool,
-        (template, key, patience): (&Template, u64, Duration),
     ) -> Result<Response<BoxBody>, Failure> {
         let Chosen { index, ticket } = chosen;
-        let mut first = pin!(self.origins[index].attempt(ticket, outgoing, fresh));
+        let node = &self.origins[index];
+        let patience = self.patience(node, template);
+        let first = node.attempt(ticket, request, fresh);
+        let (Some(patience), Some(template)) = (patience, template) else {
+            return first.await;
+        };
+        let mut first = pin!(first);
         tokio::select! {
             biased;
             done = &mut first => return done,
@@ -251,8 +247,7 @@ impl Upstreams {
         };
         let node = &self.origins[other.index];
         node.stats.hedged();
-        let mut copy = Some(template.request());
-        let second = pin!(node.attempt(other.ticket, &mut copy, false));
+        let second = pin!(node.attempt(other.ticket, template.request(), false));
         sooner(first, second, node).await
     }
 

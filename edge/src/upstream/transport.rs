@@ -40,10 +40,6 @@ pub(super) struct Transport {
     stats: Arc<Stats>,
 }
 
-/// A request on its way to the connection that takes it. Passed by reference: it is large, and every
-/// future between would hold it once more.
-pub(super) type Outgoing = Option<Request<RequestBody>>;
-
 /// A connection in use.
 pub(super) struct Held {
     slot: Slot,
@@ -100,25 +96,20 @@ impl Transport {
         }
     }
 
-    /// Sends a request in origin form with a `Host`, taking it; on a new connection where `fresh`.
+    /// Sends a request in origin form with a `Host`; on a new connection where `fresh`.
     ///
     /// # Errors
     /// [`Failure`] where no response head came.
     pub(super) async fn send(
         &self,
-        outgoing: &mut Outgoing,
+        mut request: Request<RequestBody>,
         mut fresh: bool,
     ) -> Result<(Response<Incoming>, Held), Failure> {
-        let progress = outgoing
-            .as_mut()
-            .map_or_else(Progress::default, Progress::of);
+        let progress = Progress::of(&mut request);
         let limit = self.limits.first_byte;
         let mut stale = 0;
         loop {
             let (mut held, kept) = self.connection(fresh).await?;
-            let Some(mut request) = outgoing.take() else {
-                return Err(fault(UpstreamFault::Unavailable, "nothing to send").into());
-            };
             let sent = match &mut held.connection {
                 Connection::H1(sender, _) => {
                     shape_http1(&mut request);
@@ -141,7 +132,7 @@ impl Transport {
                     let (error, unsent) = judge(failed);
                     match unsent {
                         Some(unsent) if kept && stale < STALE_MAX => {
-                            *outgoing = Some(unsent);
+                            request = unsent;
                             stale += 1;
                             fresh = stale == STALE_MAX;
                         }
@@ -170,28 +161,22 @@ impl Transport {
         if !fresh && let Some(connection) = slot.kept(holds) {
             return Ok((Held { slot, connection }, true));
         }
-        // Rare, and large: kept out of the futures of all other requests.
-        Box::pin(self.new_connection(slot, fresh)).await
-    }
-
-    async fn new_connection(&self, slot: Slot, fresh: bool) -> Result<(Held, bool), UpstreamError> {
         if self.exclusive.load(Relaxed) {
             return Ok((self.connect(slot).await?, false));
         }
         // Who comes second finds the first's connection.
         let one = timeout(self.longest_connect(), self.connecting.lock()).await;
-        let Ok(one) = one else {
+        let Ok(_one) = one else {
             return Err(fault(
                 UpstreamFault::Timeout,
                 "another request's connection took too long",
             ));
         };
-        let holds = |address| self.connector.name.holds(address);
         if !fresh && let Some(connection) = slot.stream(holds) {
             return Ok((Held { slot, connection }, true));
         }
         if self.exclusive.load(Relaxed) {
-            drop(one);
+            drop(_one);
         }
         Ok((self.connect(slot).await?, false))
     }

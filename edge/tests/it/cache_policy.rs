@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use edge::exchange::{Purge, PurgeMode, RequestBody, Service as _};
+use edge::{
+    exchange::{Purge, PurgeMode, RequestBody, Service as _},
+    serve::Settings,
+};
 use http::Method;
 use http_body_util::{BodyExt as _, Full};
 
-use crate::fake_origin::{Origin, Resource, edge, get, pattern, read, request, until};
+use crate::fake_origin::{Origin, Resource, edge, edge_with, get, pattern, read, request, until};
 
 #[tokio::test]
 async fn a_hit_tells_its_age_and_status() {
@@ -23,7 +26,11 @@ async fn a_hit_tells_its_age_and_status() {
             ],
         ),
     );
-    let edge = edge(&origin).await;
+    let settings = Settings {
+        host_in_key: true,
+        ..Settings::default()
+    };
+    let edge = edge_with(&origin, settings).await;
     let miss = get(
         &edge,
         "/a",
@@ -34,9 +41,13 @@ async fn a_hit_tells_its_age_and_status() {
         ],
     )
     .await;
-    assert_eq!(
-        miss.field("cache-status"),
-        "Segue; fwd=uri-miss; fwd-status=200; stored"
+    assert!(
+        miss.field("cache-status")
+            .starts_with("Segue; fwd=uri-miss; fwd-status=200; ttl=")
+    );
+    assert!(
+        miss.field("cache-status")
+            .ends_with("; stored; key=\"cdn.example/a\"")
     );
     assert_eq!(miss.facts.outcome.as_str(), "miss");
     let hit = get(&edge, "/a", &[]).await;
@@ -51,6 +62,8 @@ async fn a_hit_tells_its_age_and_status() {
     let ttl: u32 = hit
         .field("cache-status")
         .strip_prefix("Segue; hit; ttl=")
+        .unwrap()
+        .strip_suffix("; key=\"cdn.example/a\"")
         .unwrap()
         .parse()
         .unwrap();

@@ -74,6 +74,7 @@ impl Resource {
 /// One request as the origin saw it.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
+    pub(crate) method: Method,
     pub(crate) target: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
@@ -153,6 +154,7 @@ impl Upstream for Origin {
         let body = body.collect().await.unwrap().to_bytes();
         let target = head.uri.path_and_query().unwrap().as_str().to_owned();
         self.seen.lock().push(Seen {
+            method: head.method.clone(),
             target: target.clone(),
             headers: head.headers.clone(),
             body,
@@ -199,6 +201,7 @@ impl Origin {
         if let Some(text) = asked
             .get(header::RANGE)
             .filter(|_| resource.ranges && holds && resource.status == StatusCode::OK)
+            .filter(|text| !text.as_bytes().contains(&b','))
         {
             let (first, last) = text
                 .to_str()

@@ -1,13 +1,13 @@
 //! Several edges of one place: each object is asked of the origin once.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use edge::{Config, config::KeysetSource};
 use http::StatusCode;
 use tokens::{Claims, Keyset, SigningKey};
 
 use crate::{
-    moody_origin::{Mood, Moody},
+    moody_origin::Moody,
     relay::Relay,
     support::{Edge, edge},
 };
@@ -81,40 +81,6 @@ async fn a_dead_peer_costs_no_client_anything() {
     // Once its breaker is open, the others own its objects, and share them again.
     let before = origin.asked();
     assert!(before < 60 + 30, "{before}");
-}
-
-#[tokio::test]
-async fn a_slow_peer_is_hedged_at_the_origin() {
-    let (origin, peer) = (Moody::new("origin").await, Moody::new("peer").await);
-    let edge = edge(origin.address, |config| {
-        let peers = &mut config.upstreams.peers;
-        peers.members = vec!["http://this.example".into(), peer.url()];
-        peers.this = "http://this.example".into();
-        peers.first_byte = Duration::from_secs(60);
-        config.upstreams.hedge.min_delay = Duration::from_millis(50);
-    })
-    .await;
-    let mut client = edge.plain().await;
-    for n in 0..300 {
-        client.get(&format!("/{n}"), &[]).await;
-    }
-    assert!(peer.asked() > 64 && origin.asked() > 64);
-    peer.be(Mood::Slow(Duration::from_secs(60)));
-    for n in 0..12 {
-        let begun = Instant::now();
-        assert_eq!(
-            client.get(&format!("/slow/{n}"), &[]).await.text(),
-            "origin"
-        );
-        let took = begun.elapsed();
-        assert!(took < Duration::from_secs(10), "{took:?}");
-    }
-    let hedged = format!(
-        "segue_edge_upstream_hedged_total{{upstream=\"{}\"}}",
-        peer.url()
-    );
-    let hedged = edge.metric(&hedged).await;
-    assert!(hedged > 0 && hedged <= 11, "{hedged}");
 }
 
 #[tokio::test]

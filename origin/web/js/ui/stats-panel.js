@@ -45,7 +45,7 @@ function facts({ player, settings }) {
     ["Buffer", `${stats.buffer.toFixed(1)} s`],
     ["Throughput", rate(stats.throughput)],
     ["Protocol", stats.protocol || "–"],
-    ["Cache", stats.cacheStatus.replace(/^[^;]*;\s*/, "") || "–"],
+    ["Cache", stats.cacheStatus.replace(/^[^;]*;\s*|;\s*key="[^"]*"/g, "") || "–"],
     ["To sound", stats.sound ? `${Math.round(stats.sound.startup_ms)} ms (${stats.sound.cause})` : "–"],
     ["Rebuffered", `${stats.rebuffers} ×`],
     ["Joined", `${stats.advances} × without a gap`],
