@@ -138,7 +138,7 @@ def rss_mib(pid: int, field: str = "VmRSS") -> float:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--edge", required=True)
+    parser.add_argument("--edge", required=True, help="the program, with its subcommand if it has one")
     parser.add_argument("--minutes", type=float, default=2)
     parser.add_argument("--memory-mib", type=int, default=1024)
     parser.add_argument("--connections", type=int, default=10_000)
@@ -154,7 +154,7 @@ def main():
         processes = [multiprocessing.Process(target=origin, args=(upstream,), daemon=True)]
         processes[0].start()
         time.sleep(0.3)
-        command = [args.edge, "--upstream", f"http://127.0.0.1:{upstream}", "--http", f"127.0.0.1:{port}",
+        command = [*args.edge.split(), "--upstream", f"http://127.0.0.1:{upstream}", "--http", f"127.0.0.1:{port}",
                    "--memory", f"{args.memory_mib}MiB"]
         if args.disk:
             command += ["--disk", f"{name}/disk"]

@@ -31,8 +31,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Failure = Box<dyn std::error::Error>;
 
-/// Entries that may be on their way to the disk at once: what the edge's queue takes.
-const PACE: u64 = 512;
+/// Objects between two pauses in which the disk's queue empties; what it can't take is dropped.
+const PACE: u64 = 256;
 
 /// Answers every path with itself.
 #[derive(Default)]
@@ -90,16 +90,17 @@ async fn open(directory: &Path, entries: u64, echo: &Arc<Echo>) -> Result<Edge, 
 
 async fn measure(entries: u64, directory: &Path) -> Result<(), Failure> {
     let echo = Arc::new(Echo::default());
-    let objects = entries / 2;
     let begun = Instant::now();
     let edge = open(directory, entries, &echo).await?;
-    for n in 0..objects {
-        // The second use admits it to the disk.
-        for _ in 0..2 {
-            get(&edge, n).await?;
+    let mut objects = 0;
+    while edge.stats().disk_writes < entries {
+        // The second use admits an entry to the disk; the first may still read the fill.
+        for _ in 0..3 {
+            get(&edge, objects).await?;
         }
-        while n % 64 == 0 && edge.stats().disk_writes + PACE < n * 2 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+        objects += 1;
+        if objects % PACE == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
     let stats = edge.stats();

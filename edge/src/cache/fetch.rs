@@ -85,7 +85,12 @@ impl Job {
 
     fn end(self, result: Result<(), Failure>) {
         self.store.delist(self.stored.id, &self.fill);
+        // Only what could be fetched again, should the store lose it before all have read it.
+        let spare = result.is_ok() && self.stored.ranged;
         self.fill.finish(result);
+        if spare {
+            self.fill.release();
+        }
     }
 
     /// Tries the disk; true where it had the slice.

@@ -180,6 +180,12 @@ impl Fill {
         self.grown.notify_waiters();
     }
 
+    /// Lets go of its bytes: they are in the store, and who still reads finds them there. Otherwise
+    /// a reader who takes minutes would keep all of them beside the memory tier.
+    pub(crate) fn release(&self) {
+        self.state.lock().pieces = VecDeque::new();
+    }
+
     /// Body offset up to which bytes have arrived.
     pub(crate) fn arrived(&self) -> u64 {
         self.state.lock().end
@@ -303,6 +309,16 @@ mod tests {
         fill.finish(Ok(()));
         assert_eq!(reader.await.unwrap(), b"one two three");
         assert!(matches!(fill.read(4).await, Found::Bytes(b) if &b[..] == b"two three"));
+    }
+
+    #[tokio::test]
+    async fn what_was_released_is_gone_and_its_end_known() {
+        let fill = Fill::new((0, 1), 0);
+        fill.push(Bytes::from_static(b"one"));
+        fill.finish(Ok(()));
+        fill.release();
+        assert!(matches!(fill.read(0).await, Found::Gone));
+        assert!(matches!(fill.read(3).await, Found::End));
     }
 
     #[tokio::test]
