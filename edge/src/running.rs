@@ -160,7 +160,8 @@ impl Running {
         };
         // Only where it changed, so that its connections are kept; last, since it replaces the
         // upstreams that the metrics show.
-        let upstream = match changed.iter().any(|key| key.starts_with("upstream")) {
+        let secrets = in_force.upstreams != config.upstreams;
+        let upstream = match secrets || changed.iter().any(|key| key.starts_with("upstream")) {
             true => {
                 let opened = Upstreams::open(&config, Arc::clone(&self.metrics));
                 Some(tokio::runtime::Handle::current().block_on(opened)?)
