@@ -46,7 +46,6 @@ pub(crate) struct Fill {
     /// The slices it brings: first, and one past the last ([`u32::MAX`] while unknown).
     pub(crate) slices: (u32, u32),
     /// Body offset of the first byte; within a slice where the upstream chose the range's start.
-    #[cfg(test)]
     pub(crate) start: u64,
     state: Mutex<State>,
     grown: Notify,
@@ -84,7 +83,6 @@ impl Fill {
     pub(crate) fn new(slices: (u32, u32), start: u64) -> Self {
         Self {
             slices,
-            #[cfg(test)]
             start,
             state: Mutex::new(State {
                 pieces: VecDeque::new(),
