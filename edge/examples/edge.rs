@@ -1,7 +1,7 @@
 //! An edge from flags alone, for benchmarks and conformance suites:
 //! `edge --upstream http://127.0.0.1:3000 [--http ADDR] [--https ADDR] [--admin ADDR] [--cert PEM
-//! --key PEM] [--state DIR] [--memory SIZE] [--slice SIZE] [--disk DIR] [--log FILE]
-//! [--threads N]`, or bare: `edge UPSTREAM ADDR`.
+//! --key PEM] [--heuristic-freshness PERCENT] [--state DIR] [--memory SIZE] [--slice SIZE]
+//! [--disk DIR] [--log FILE] [--threads N]`, or bare: `edge UPSTREAM ADDR`.
 //!
 //! Prints what it is bound to, then serves until SIGINT or SIGTERM.
 
@@ -79,6 +79,7 @@ fn configuration() -> Result<(Config, usize), Failure> {
             "--key" => config.key = Some(value.into()),
             "--state" => config.state_dir = value.into(),
             "--memory" => config.memory = parse_size(&value)?,
+            "--heuristic-freshness" => config.heuristic_freshness.percent = value.parse()?,
             "--slice" => config.slice = parse_size(&value)?,
             "--disk" => config.disk = Some(value.into()),
             "--log" => config.access_log = AccessLog::File(value.into()),

@@ -8,6 +8,7 @@
 mod access;
 mod bad_input;
 mod browser;
+mod conformance;
 mod correlate;
 mod crash;
 mod decode;
