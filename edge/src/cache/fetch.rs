@@ -85,14 +85,7 @@ impl Job {
 
     fn end(self, result: Result<(), Failure>) {
         self.store.delist(self.stored.id, &self.fill);
-        // Only what is all in the store, and could be fetched again should it be lost there before
-        // all have read it.
-        let whole_slices = self.fill.start.is_multiple_of(self.store.slice);
-        let spare = result.is_ok() && self.stored.ranged && whole_slices;
         self.fill.finish(result);
-        if spare {
-            self.fill.release();
-        }
     }
 
     /// Tries the disk; true where it had the slice.

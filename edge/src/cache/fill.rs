@@ -46,6 +46,7 @@ pub(crate) struct Fill {
     /// The slices it brings: first, and one past the last ([`u32::MAX`] while unknown).
     pub(crate) slices: (u32, u32),
     /// Body offset of the first byte; within a slice where the upstream chose the range's start.
+    #[cfg(test)]
     pub(crate) start: u64,
     state: Mutex<State>,
     grown: Notify,
@@ -83,6 +84,7 @@ impl Fill {
     pub(crate) fn new(slices: (u32, u32), start: u64) -> Self {
         Self {
             slices,
+            #[cfg(test)]
             start,
             state: Mutex::new(State {
                 pieces: VecDeque::new(),
@@ -176,12 +178,6 @@ impl Fill {
     pub(crate) fn finish(&self, result: Result<(), Failure>) {
         self.state.lock().done.get_or_insert(result);
         self.grown.notify_waiters();
-    }
-
-    /// Lets go of its bytes: they are in the store, and who still reads finds them there. Otherwise
-    /// a reader who takes minutes would keep all of them beside the memory tier.
-    pub(crate) fn release(&self) {
-        self.state.lock().pieces = VecDeque::new();
     }
 
     /// Body offset up to which bytes have arrived.
@@ -307,16 +303,6 @@ mod tests {
         fill.finish(Ok(()));
         assert_eq!(reader.await.unwrap(), b"one two three");
         assert!(matches!(fill.read(4).await, Found::Bytes(b) if &b[..] == b"two three"));
-    }
-
-    #[tokio::test]
-    async fn what_was_released_is_gone_and_its_end_known() {
-        let fill = Fill::new((0, 1), 0);
-        fill.push(Bytes::from_static(b"one"));
-        fill.finish(Ok(()));
-        fill.release();
-        assert!(matches!(fill.read(0).await, Found::Gone));
-        assert!(matches!(fill.read(3).await, Found::End));
     }
 
     #[tokio::test]
