@@ -63,6 +63,8 @@ pub(super) struct Shard<S> {
     jobs: Jobs,
     wakes: Arc<Wakes>,
     woken: Vec<Key>,
+    /// Of the batch of datagrams at hand.
+    arrived: Vec<Arrived>,
     timers: BinaryHeap<Reverse<(Instant, usize, u32)>>,
     sleep: Pin<Box<Sleep>>,
     /// Connections to be driven.
@@ -97,6 +99,7 @@ impl<S: Service> Shard<S> {
             jobs: Jobs::new(),
             wakes: Arc::default(),
             woken: Vec::new(),
+            arrived: Vec::new(),
             timers: BinaryHeap::new(),
             sleep: Box::pin(tokio::time::sleep(std::time::Duration::ZERO)),
             listed: Vec::new(),
@@ -166,7 +169,7 @@ impl<S: Service> Shard<S> {
         if self.common.left.load(Relaxed) {
             return false;
         }
-        let mut arrived = Vec::new();
+        let mut arrived = std::mem::take(&mut self.arrived);
         let (number, common) = (self.number, &self.common);
         let (endpoint, out) = (&mut self.endpoint, &mut self.out);
         let received = self.socket.poll_recv(cx, |datagram| {
@@ -207,16 +210,15 @@ impl<S: Service> Shard<S> {
                 None => {}
             }
         });
-        match received {
-            Poll::Pending => return false,
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(e)) => tracing::warn!(error = %e, "receiving QUIC"),
+        if let Poll::Ready(Err(e)) = &received {
+            tracing::warn!(error = %e, "receiving QUIC");
         }
-        for arrived in arrived {
+        for arrived in arrived.drain(..) {
             self.take(arrived, now);
         }
+        self.arrived = arrived;
         self.begin_requests(now);
-        true
+        received.is_ready()
     }
 
     fn take(&mut self, arrived: Arrived, now: Instant) {
