@@ -1,6 +1,6 @@
 //! ffmpeg as a player: files, HLS and DASH, old and new, over HTTP with the token in the path.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, os::unix::fs::MetadataExt as _};
 
 use serde_json::Value;
 
@@ -152,4 +152,56 @@ fn ffmpeg_plays_the_multivariant_playlist_over_tls() {
         "{} of {whole}",
         heard.frames()
     );
+}
+
+#[test]
+fn vlc_plays_hls_dash_and_files() {
+    let _busy = process::busy();
+    if !tools::have(&["cvlc", "setpriv", "soxi"]) {
+        return;
+    }
+    let shared = stack::shared();
+    let published = shared.track("s16-44k");
+    let tracks = format!("/v1/tracks/{}", published.id);
+    let rate = published.renditions()[0]["sample_rate"].as_f64().unwrap();
+    let whole_s = published.renditions()[0]["valid"].as_f64().unwrap() / rate;
+    for path in [
+        format!("{tracks}/index.m3u8"),
+        format!("{tracks}/manifest.mpd"),
+        published.media("aac-128"),
+    ] {
+        let heard_s = vlc(&shared.url(&path));
+        println!("VLC {path}: {heard_s:.2} s of {whole_s:.2} s");
+        // What its output has not played yet when it leaves, it drops.
+        assert!(
+            (whole_s - 1.0..whole_s + 0.3).contains(&heard_s),
+            "{path}: {heard_s} s of {whole_s} s"
+        );
+    }
+}
+
+/// Seconds of sound that VLC makes of a URL in real time.
+fn vlc(url: &str) -> f64 {
+    let dir = tempfile::tempdir().unwrap();
+    let sound = dir.path().join("heard.wav");
+    // VLC refuses to run as root.
+    let nobody = "65534";
+    std::os::unix::fs::chown(dir.path(), Some(65534), Some(65534)).ok();
+    let mut command = tools::command("setpriv");
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|of| of.uid() == 0);
+    if is_root {
+        command.args(["--reuid", nobody, "--regid", nobody, "--clear-groups"]);
+    }
+    tools::run(
+        command
+            .args(["timeout", "--kill-after=5", "60", "cvlc"])
+            .args(["--quiet", "--intf=dummy", "--no-video", "--play-and-exit"])
+            .arg("--aout=afile")
+            .arg(format!("--audiofile-file={}", sound.display()))
+            .arg(url)
+            .env("HOME", dir.path()),
+    );
+    let told = tools::run(tools::command("soxi").arg("-D").arg(&sound));
+    let told = String::from_utf8_lossy(&told.stdout);
+    told.trim().parse().unwrap()
 }
