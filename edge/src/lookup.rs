@@ -39,9 +39,23 @@ impl Edge {
         if precondition::for_origin_only(&asked.headers) {
             return Found::AskAlone;
         }
-        let Some(record) = self.store.record(asked.key).await else {
-            return Found::Ask(Forward::UriMiss, Base::default());
-        };
+        match self.store.record(asked.key).await {
+            Some(record) => self.select(asked, record, now),
+            None => Found::Ask(Forward::UriMiss, Base::default()),
+        }
+    }
+
+    /// The same without the disk; none where memory knows nothing of the object.
+    pub(crate) fn look_up_in_memory(&self, asked: &Asked, now: UnixMs) -> Option<Found> {
+        if precondition::for_origin_only(&asked.headers) {
+            return None;
+        }
+        let record = self.store.record_in_memory(asked.key)?;
+        Some(self.select(asked, record, now))
+    }
+
+    /// Which of an object's stored responses answers a request, and whether it may.
+    fn select(&self, asked: &Asked, record: Arc<Record>, now: UnixMs) -> Found {
         let mut forward = Forward::UriMiss;
         for stored in record.variants.iter().filter(|stored| stored.usable()) {
             if !stored.selecting.matches(&asked.headers, &stored.headers) {

@@ -54,6 +54,18 @@ enum Part {
     Lacking,
 }
 
+/// How far a response is that is made of what is stored.
+enum Begun {
+    /// Complete.
+    Done(Response),
+    /// Without its body yet: that much of what is stored, its end exclusive.
+    Body(Response, (u64, Option<u64>)),
+    /// Without its parts yet.
+    Parts(Response, multipart::Parts),
+    /// What is stored is a piece that lacks some of it.
+    Lacking,
+}
+
 /// Answers from a stored response. None where it turned out to be no longer what the upstream has,
 /// or has not what is asked for: look again.
 pub(crate) async fn stored(
@@ -61,11 +73,44 @@ pub(crate) async fn stored(
     asked: &Arc<Asked>,
     reply: Reply<'_>,
 ) -> Option<Response> {
+    let (stored, answer, told) = (reply.stored, reply.answer, reply.told);
+    let (mut response, body) = match begin(asked, reply) {
+        Begun::Lacking => return None,
+        Begun::Done(response) => return Some(response),
+        Begun::Body(response, span) => (response, body(store, asked, stored, answer, span).await?),
+        Begun::Parts(response, parts) => {
+            (response, parts.body(store, asked, stored, answer).await?)
+        }
+    };
+    match body {
+        Ok(body) => {
+            response.body = body;
+            Some(response)
+        }
+        Err(reason) => Some(failed(asked, reason, told)),
+    }
+}
+
+/// The same where all of it is in memory: without waiting for anything. None where it isn't.
+pub(crate) fn at_once(store: &Store, asked: &Asked, reply: Reply<'_>) -> Option<Response> {
+    let stored = reply.stored;
+    match begin(asked, reply) {
+        Begun::Done(response) => Some(response),
+        Begun::Body(mut response, (start, Some(end))) => {
+            response.body = reader::in_memory(store, stored, &(start..end))?;
+            Some(response)
+        }
+        Begun::Body(..) | Begun::Parts(..) | Begun::Lacking => None,
+    }
+}
+
+/// Status and fields of a response made of what is stored.
+fn begin(asked: &Asked, reply: Reply<'_>) -> Begun {
     let Reply {
         stored,
-        answer,
         mut told,
         outcome,
+        ..
     } = reply;
     let now = UnixMs::now();
     told.ttl = Some(stored.freshness.left_ms(now).div_euclid(1000));
@@ -80,13 +125,11 @@ pub(crate) async fn stored(
         upstream_status: told.status,
         ..Facts::default()
     };
-    let complete = |status, headers, body| {
-        Some(Response {
-            status,
-            headers,
-            body,
-            facts,
-        })
+    let response = |status, headers| Response {
+        status,
+        headers,
+        body: Body::Empty,
+        facts,
     };
 
     let successful = matches!(stored.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
@@ -104,24 +147,21 @@ pub(crate) async fn stored(
         of_the_body
             .iter()
             .for_each(|name| drop(headers.remove(name)));
-        return complete(StatusCode::NOT_MODIFIED, headers, Body::Empty);
+        return Begun::Done(response(StatusCode::NOT_MODIFIED, headers));
     }
     let size = stored.size();
     let first = stored.piece.as_ref().map_or(0, |piece| piece.first);
     let (status, span) = match part(asked, stored) {
-        Part::Lacking => return None,
+        Part::Lacking => return Begun::Lacking,
         Part::Unsatisfiable(size) => {
             headers.insert(CONTENT_RANGE, range::unsatisfied_value(size));
             headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
             headers.remove(CONTENT_TYPE);
-            return complete(StatusCode::RANGE_NOT_SATISFIABLE, headers, Body::Empty);
+            return Begun::Done(response(StatusCode::RANGE_NOT_SATISFIABLE, headers));
         }
         Part::Many(ranges, size) => {
             let parts = multipart::Parts::new(stored, &mut headers, ranges, size);
-            return match parts.body(store, asked, stored, answer).await? {
-                Ok(body) => complete(StatusCode::PARTIAL_CONTENT, headers, body),
-                Err(reason) => Some(failed(asked, reason, told)),
-            };
+            return Begun::Parts(response(StatusCode::PARTIAL_CONTENT, headers), parts);
         }
         Part::One(range, size) => {
             headers.insert(CONTENT_RANGE, range::content_range_value(&range, size));
@@ -140,11 +180,9 @@ pub(crate) async fn stored(
         }
     };
     if asked.method == Method::HEAD {
-        return complete(status, headers, Body::Empty);
-    }
-    match body(store, asked, stored, answer, span).await? {
-        Ok(body) => complete(status, headers, body),
-        Err(reason) => Some(failed(asked, reason, told)),
+        Begun::Done(response(status, headers))
+    } else {
+        Begun::Body(response(status, headers), span)
     }
 }
 

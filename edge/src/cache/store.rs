@@ -112,9 +112,17 @@ impl Store {
         BodyId::of(object, self.ids.next())
     }
 
+    /// What memory knows of an object.
+    pub(crate) fn record_in_memory(&self, key: ObjectKey) -> Option<Arc<Record>> {
+        match self.get(key.record()) {
+            Some(Entry::Record(record)) => Some(record),
+            _ => None,
+        }
+    }
+
     /// What is known of an object, from memory or disk.
     pub(crate) async fn record(&self, key: ObjectKey) -> Option<Arc<Record>> {
-        if let Some(Entry::Record(record)) = self.get(key.record()) {
+        if let Some(record) = self.record_in_memory(key) {
             return Some(record);
         }
         let disk = self
