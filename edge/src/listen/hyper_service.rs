@@ -61,12 +61,13 @@ impl<S: Service> Connection<S> {
                 .headers
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if response.body.is_empty() {
+        let bodiless = response.body.is_empty();
+        if bodiless {
             exchange.complete();
         }
         let mut out = http::Response::new(SentBody {
             body: response.body,
-            exchange,
+            exchange: (!bodiless).then_some(exchange),
         });
         *out.status_mut() = response.status;
         *out.headers_mut() = response.headers;
@@ -256,10 +257,38 @@ impl http_body::Body for ReceivedBody {
     }
 }
 
-/// A response's body on its way out; the exchange ends with it.
+/// A response's body on its way out. The exchange ends with its last byte, not when hyper lets go
+/// of it: a connection must count as idle from then on.
 pub(crate) struct SentBody {
     body: Body,
-    exchange: Exchange,
+    exchange: Option<Exchange>,
+}
+
+impl SentBody {
+    fn wait_for_us(&mut self, waits: bool) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.wait_for_us(waits);
+        }
+    }
+
+    /// Notes what leaves.
+    fn note(&mut self, frame: Option<&Result<Frame<Bytes>, BodyError>>) {
+        let Some(exchange) = &mut self.exchange else {
+            return;
+        };
+        let last = match frame {
+            Some(Ok(frame)) => {
+                exchange.sent(frame.data_ref().map_or(0, Bytes::len));
+                frame.is_trailers() || self.body.is_end_stream() || self.body.len() == Some(0)
+            }
+            Some(Err(_)) => false,
+            None => true,
+        };
+        if last {
+            exchange.complete();
+            self.exchange = None;
+        }
+    }
 }
 
 impl http_body::Body for SentBody {
@@ -272,20 +301,11 @@ impl http_body::Body for SentBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
-            this.exchange.wait_for_us(true);
+            this.wait_for_us(true);
             return Poll::Pending;
         };
-        this.exchange.wait_for_us(false);
-        match &frame {
-            Some(Ok(frame)) => {
-                this.exchange.sent(frame.data_ref().map_or(0, Bytes::len));
-                if this.body.is_end_stream() || frame.is_trailers() {
-                    this.exchange.complete();
-                }
-            }
-            Some(Err(_)) => {}
-            None => this.exchange.complete(),
-        }
+        this.wait_for_us(false);
+        this.note(frame.as_ref());
         Poll::Ready(frame)
     }
 
