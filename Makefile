@@ -37,7 +37,7 @@ help: ## This text
 	@echo "  make e2e        the end-to-end tests only (T=name for some of them)"
 	@echo "  make bench      the benchmarks, beside ffmpeg, nginx and Caddy"
 	@echo "  make soak       a long run under load (MINUTES=10)"
-	@echo "  make fuzz       the fuzz targets, a while each (SECONDS_EACH=60; needs nightly)"
+	@echo "  make fuzz       the fuzz targets, a while each (SECONDS_EACH=60)"
 	@echo "  make clean      removes build output and the links in this checkout"
 	@echo
 	@echo "What is missing is installed where you are root or have sudo without a password;"

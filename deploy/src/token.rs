@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Args as ClapArgs, Subcommand};
-use tokens::{Claims, Keyset, Network, Scope, SigningKey};
+use tokens::{Claims, Country, Keyset, Network, Renewal, RenewalKind, Scope, SigningKey};
 
 use crate::data::DataDir;
 
@@ -43,6 +43,14 @@ pub(crate) struct MintArgs {
     /// Only from this address or network (10.1.0.0/16); may be given several times.
     #[arg(long, value_name = "CIDR")]
     network: Vec<String>,
+
+    /// Only from this country (SE), where the edge has a GeoIP file; may be given several times.
+    #[arg(long, value_name = "CC")]
+    country: Vec<String>,
+
+    /// Let edges renew it shortly before it expires, each time for so long.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    renew: Option<Duration>,
 
     /// Signing key [default: the data directory's].
     #[arg(long, env = "SEGUE_SIGNING_KEY", value_name = "FILE")]
@@ -86,10 +94,10 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
 /// Where there is no key yet.
 pub(crate) fn listening(data: &DataDir, ttl: Duration) -> anyhow::Result<String> {
     let key = signing_key(&data.signing_key())?;
-    Ok(tokens::mint(
-        &key,
-        &Claims::listening("operator", now_unix_s()?, ttl).scope(Scope::All),
-    )?)
+    let claims = Claims::listening("operator", now_unix_s()?, ttl)
+        .scope(Scope::All)
+        .id(tokens::fresh_id()?);
+    Ok(tokens::mint(&key, &claims)?)
 }
 
 #[expect(clippy::print_stdout, reason = "the command's result")]
@@ -100,7 +108,18 @@ fn mint(args: MintArgs) -> anyhow::Result<()> {
     };
     let key = signing_key(&path)?;
     let scope = args.track.map_or(Scope::All, Scope::Track);
-    let mut claims = Claims::listening(args.subject, now_unix_s()?, args.ttl).scope(scope);
+    let mut claims = Claims::listening(args.subject, now_unix_s()?, args.ttl)
+        .scope(scope)
+        .id(tokens::fresh_id()?);
+    for country in &args.country {
+        let country: Country = country
+            .parse()
+            .map_err(|e| anyhow::anyhow!("--country {country}: {e}"))?;
+        claims = claims.country(country);
+    }
+    if let Some(add) = args.renew {
+        claims = claims.renewal(Renewal::new(RenewalKind::Automatic, add.as_secs()));
+    }
     for network in &args.network {
         let network: Network = network
             .parse()

@@ -1,33 +1,23 @@
-//! Tokens: where they travel in a request, and whether they let it in.
+//! Tokens: whether they let a request in, and their renewal.
 //!
 //! A token is taken out of a request before anything else looks at it: it is in no cache key, no
 //! upstream request and no log line. What signs and says is allowed is the `tokens` crate's matter.
 
-use std::{
-    borrow::Cow,
-    collections::HashMap,
-    hash::{BuildHasher, RandomState},
-    sync::Arc,
-};
+mod carried;
+mod reading;
+mod renewal;
+
+use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use http::{
-    HeaderMap, HeaderValue, Method,
-    header::{AUTHORIZATION, COOKIE, HeaderName},
-    uri::PathAndQuery,
-};
-use parking_lot::Mutex;
+use http::Method;
 pub use tokens::Keyset;
-use tokens::Verified;
+use tokens::{SigningKey, Verifier};
 
-use crate::exchange::Request;
+pub(crate) use reading::may_be;
+pub(crate) use renewal::Renewed;
 
-static TOKEN_HEADER: HeaderName = HeaderName::from_static("cta-common-access-token");
-const TOKEN_COOKIE: &str = "CTA-Common-Access-Token";
-
-/// Verdicts remembered: so many in each of two generations of each shard.
-const VERDICTS: usize = 512;
-const SHARDS: usize = 16;
+use crate::{exchange::Request, geoip::GeoIp};
 
 /// Why a request isn't let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,27 +30,38 @@ pub(crate) enum Refusal {
     Rejected(&'static str),
 }
 
+/// What a request that was let in brings.
+#[derive(Debug, Default)]
+pub(crate) struct Admitted {
+    /// Subject of the token, if one was needed.
+    pub(crate) subject: Option<Arc<str>>,
+    /// The token's successor, where it is due.
+    pub(crate) renewed: Option<Renewed>,
+}
+
 /// Who may come in.
 pub(crate) struct Gate {
-    keyset: ArcSwapOption<Keyset>,
+    verifier: ArcSwapOption<Verifier>,
     protect: ArcSwap<Vec<String>>,
-    verdicts: Verdicts,
+    geoip: ArcSwapOption<GeoIp>,
+    renewal_key: ArcSwapOption<SigningKey>,
 }
 
 impl Gate {
     /// A gate before paths that start with one of `protect`; open where there is no keyset.
     pub(crate) fn new(keyset: Option<Arc<Keyset>>, protect: Vec<String>) -> Self {
         Self {
-            keyset: ArcSwapOption::new(keyset),
+            verifier: ArcSwapOption::new(keyset.map(|keyset| Arc::new(Verifier::new(keyset)))),
             protect: ArcSwap::from_pointee(protect),
-            verdicts: Verdicts::new(),
+            geoip: ArcSwapOption::empty(),
+            renewal_key: ArcSwapOption::empty(),
         }
     }
 
-    /// Replaces the keys and forgets all verdicts.
+    /// Replaces the keys. Verdicts belong to their keys, so that none outlives a revocation.
     pub(crate) fn set_keyset(&self, keyset: Option<Arc<Keyset>>) {
-        self.keyset.store(keyset);
-        self.verdicts.forget();
+        self.verifier
+            .store(keyset.map(|keyset| Arc::new(Verifier::new(keyset))));
     }
 
     /// Guards other paths from now on.
@@ -68,7 +69,17 @@ impl Gate {
         self.protect.store(Arc::new(protect));
     }
 
-    /// Takes the token out of a request and judges it. The subject of the token, if one was needed.
+    /// Replaces what tells a client's country.
+    pub(crate) fn set_geoip(&self, geoip: Option<Arc<GeoIp>>) {
+        self.geoip.store(geoip);
+    }
+
+    /// Replaces the key that signs renewed tokens.
+    pub(crate) fn set_renewal_key(&self, key: Option<Arc<SigningKey>>) {
+        self.renewal_key.store(key);
+    }
+
+    /// Takes the token out of a request and judges it.
     ///
     /// # Errors
     /// Why the request isn't let in.
@@ -76,273 +87,83 @@ impl Gate {
         &self,
         request: &mut Request,
         now_unix_s: u64,
-    ) -> Result<Option<Arc<str>>, Refusal> {
-        let keyset = self.keyset.load();
-        let Some(keyset) = keyset.as_ref() else {
-            return Ok(None);
+    ) -> Result<Admitted, Refusal> {
+        let verifier = self.verifier.load();
+        let Some(verifier) = verifier.as_ref() else {
+            return Ok(Admitted::default());
         };
-        let token = take_token(request);
-        if !self.protects(request.target.path()) {
-            return Ok(None);
+        let (carried, protected) = self.take(request)?;
+        if !protected {
+            return Ok(Admitted::default());
         }
         tokens::check_path(request.target.path()).map_err(|_| Refusal::Path("ambiguous-path"))?;
         // A preflight carries no credentials and gets no bytes (Fetch standard §3.3).
         if request.method == Method::OPTIONS {
-            return Ok(None);
+            return Ok(Admitted::default());
         }
-        let token = token
-            .or_else(|| take_bearer(&mut request.headers))
-            .ok_or(Refusal::Missing)?;
-        let rejected = |reject: tokens::Reject| Refusal::Rejected(reject.as_str());
-        let verdict = self.verdicts.get(&token);
-        let fresh = verdict.is_none();
-        let verdict = match verdict {
-            Some(verdict) => verdict,
-            None => Arc::new(Verdict::of(
-                tokens::authenticate(keyset, &token, now_unix_s).map_err(rejected)?,
-            )),
-        };
-        verdict
-            .verified
-            .check(&question(request, now_unix_s))
-            .map_err(rejected)?;
-        if fresh {
-            self.verdicts.put(token, verdict.clone());
-        }
-        Ok(verdict.subject.clone())
+        let carried = carried.ok_or(Refusal::Missing)?;
+        let verified = verifier
+            .verify(&carried.token, &self.question(request, now_unix_s))
+            .map_err(|reject| Refusal::Rejected(reject.as_str()))?;
+        let renewed = verified.renewal_due(now_unix_s).then(|| {
+            let key = self.renewal_key.load();
+            renewal::renew(&verified, carried.way, key.as_deref(), now_unix_s)
+        });
+        Ok(Admitted {
+            subject: verified.subject().cloned(),
+            renewed: renewed.flatten(),
+        })
+    }
+
+    /// Takes the token out of a request without judging it. Returns whether its path is known to be
+    /// free of one.
+    pub(crate) fn strip(&self, request: &mut Request) -> bool {
+        self.verifier.load().is_none() || self.take(request).is_ok()
+    }
+
+    /// The token of a request, which no longer holds it, and whether it needs one.
+    fn take(&self, request: &mut Request) -> Result<(Option<carried::Carried>, bool), Refusal> {
+        let prefix = carried::take_prefix(request).map_err(Refusal::Path)?;
+        let protected = self.protects(request.target.path());
+        let other = carried::take(request, protected).map_err(Refusal::Path)?;
+        Ok((prefix.or(other), protected))
     }
 
     /// Whether a path is behind the gate, in any reading of it.
     fn protects(&self, path: &str) -> bool {
-        let read = plainly(path);
-        self.protect
-            .load()
-            .iter()
-            .any(|prefix| read.starts_with(prefix.as_str()) || path.starts_with(prefix.as_str()))
+        let protect = self.protect.load();
+        may_be(path, |text| {
+            protect.iter().any(|prefix| {
+                text.as_bytes()
+                    .get(..prefix.len())
+                    .is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+            })
+        })
     }
-}
 
-/// What a token is judged against.
-fn question(request: &Request, now_unix_s: u64) -> tokens::Request<'_> {
-    let authority = request.authority.as_ref();
-    let default = if request.scheme == http::uri::Scheme::HTTPS {
-        443
-    } else {
-        80
-    };
-    tokens::Request {
-        method: request.method.as_str(),
-        scheme: request.scheme.as_str(),
-        host: authority.map_or("", |a| a.host()),
-        port: authority.and_then(|a| a.port_u16()).unwrap_or(default),
-        path: request.target.path(),
-        query: request.target.query().unwrap_or_default(),
-        client_ip: request.peer.ip().to_canonical(),
-        now_unix_s,
-    }
-}
-
-/// A path as a careless upstream might read it: decoded until nothing is left to decode,
-/// backslashes as slashes, no empty or dot segments. For comparing prefixes only.
-fn plainly(path: &str) -> Cow<'_, str> {
-    if !path.contains(['%', '\\']) && !path.contains("//") && !path.contains("/.") {
-        return Cow::Borrowed(path);
-    }
-    let mut text = path.as_bytes().to_vec();
-    while let Some(decoded) = decoded(&text) {
-        text = decoded;
-    }
-    let text = String::from_utf8_lossy(&text).replace('\\', "/");
-    let mut segments: Vec<&str> = Vec::new();
-    for segment in text.split('/') {
-        match segment {
-            "" | "." => {}
-            ".." => {
-                segments.pop();
-            }
-            segment => segments.push(segment),
+    /// What a token is judged against.
+    fn question<'a>(&self, request: &'a Request, now_unix_s: u64) -> tokens::Request<'a> {
+        let authority = request.authority.as_ref();
+        let default = if request.scheme == http::uri::Scheme::HTTPS {
+            443
+        } else {
+            80
+        };
+        let client_ip = request.peer.ip().to_canonical();
+        tokens::Request {
+            method: request.method.as_str(),
+            scheme: request.scheme.as_str(),
+            host: authority.map_or("", |a| a.host()),
+            port: authority.and_then(|a| a.port_u16()).unwrap_or(default),
+            path: request.target.path(),
+            query: request.target.query().unwrap_or_default(),
+            client_ip,
+            client_country: self
+                .geoip
+                .load()
+                .as_ref()
+                .and_then(|geoip| geoip.country(client_ip)),
+            now_unix_s,
         }
-    }
-    let tail = if text.ends_with('/') && !segments.is_empty() {
-        "/"
-    } else {
-        ""
-    };
-    Cow::Owned(format!("/{}{tail}", segments.join("/")))
-}
-
-/// One round of percent-decoding; none where there is nothing to decode.
-fn decoded(text: &[u8]) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while at < text.len() {
-        let hex = |n: usize| text.get(at + n).and_then(|b| char::from(*b).to_digit(16));
-        match (text[at], hex(1), hex(2)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push(u8::try_from(high * 16 + low).unwrap_or(0));
-                at += 3;
-            }
-            (byte, ..) => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    (out.len() < text.len()).then_some(out)
-}
-
-/// Takes the token out of path, header, cookie and query; the first of them counts.
-fn take_token(request: &mut Request) -> Option<String> {
-    let from_path = take_from_path(request);
-    let from_header = request
-        .headers
-        .remove(&TOKEN_HEADER)
-        .and_then(|v| v.to_str().ok().map(str::to_owned));
-    let from_cookie = take_from_cookies(&mut request.headers);
-    let from_query = take_from_query(request);
-    from_path.or(from_header).or(from_cookie).or(from_query)
-}
-
-/// `/~{token}/rest` becomes `/rest`.
-fn take_from_path(request: &mut Request) -> Option<String> {
-    let (token, rest) = request
-        .target
-        .as_str()
-        .strip_prefix("/~")?
-        .split_once('/')?;
-    let (token, rest) = (token.to_owned(), format!("/{rest}"));
-    request.target = PathAndQuery::try_from(rest).ok()?;
-    Some(token)
-}
-
-fn take_from_query(request: &mut Request) -> Option<String> {
-    let query = request.target.query()?;
-    let of_token = |pair: &&str| pair.starts_with("CAT=") || pair.starts_with("cat=");
-    let token = query
-        .split('&')
-        .find(of_token)?
-        .split_once('=')?
-        .1
-        .to_owned();
-    let rest: Vec<&str> = query.split('&').filter(|pair| !of_token(pair)).collect();
-    let path = request.target.path();
-    let target = if rest.is_empty() {
-        path.to_owned()
-    } else {
-        format!("{path}?{}", rest.join("&"))
-    };
-    request.target = PathAndQuery::try_from(target).ok()?;
-    Some(token)
-}
-
-fn take_from_cookies(headers: &mut HeaderMap) -> Option<String> {
-    let of_token = |pair: &str| {
-        pair.trim()
-            .split_once('=')
-            .is_some_and(|(name, _)| name == TOKEN_COOKIE)
-    };
-    let lines: Vec<String> = headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|l| l.to_str().ok())
-        .map(str::to_owned)
-        .collect();
-    let pairs = || lines.iter().flat_map(|line| line.split(';'));
-    let token = pairs()
-        .find(|pair| of_token(pair))?
-        .trim()
-        .split_once('=')?
-        .1
-        .to_owned();
-    let rest: Vec<&str> = pairs()
-        .map(str::trim)
-        .filter(|pair| !pair.is_empty() && !of_token(pair))
-        .collect();
-    headers.remove(COOKIE);
-    if !rest.is_empty()
-        && let Ok(value) = HeaderValue::try_from(rest.join("; "))
-    {
-        headers.insert(COOKIE, value);
-    }
-    Some(token)
-}
-
-/// `Authorization: Bearer {token}`: only where a token is needed, since it may be another's scheme
-/// elsewhere.
-fn take_bearer(headers: &mut HeaderMap) -> Option<String> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    let token = scheme
-        .eq_ignore_ascii_case("bearer")
-        .then(|| token.trim().to_owned())?;
-    headers.remove(AUTHORIZATION);
-    Some(token)
-}
-
-/// A sound token.
-struct Verdict {
-    verified: Verified,
-    subject: Option<Arc<str>>,
-}
-
-impl Verdict {
-    fn of(verified: Verified) -> Self {
-        let subject = verified.claims().sub.as_deref().map(Arc::from);
-        Self { verified, subject }
-    }
-}
-
-/// Sound tokens seen lately, by their text. Two generations: when the young one is full it becomes
-/// the old one, and what was in the old one is forgotten.
-struct Verdicts {
-    shards: [Mutex<Generations>; SHARDS],
-    hasher: RandomState,
-}
-
-#[derive(Default)]
-struct Generations {
-    young: HashMap<String, Arc<Verdict>>,
-    old: HashMap<String, Arc<Verdict>>,
-}
-
-impl Verdicts {
-    fn new() -> Self {
-        Self {
-            shards: Default::default(),
-            hasher: RandomState::new(),
-        }
-    }
-
-    fn get(&self, token: &str) -> Option<Arc<Verdict>> {
-        let mut shard = self.shard(token).lock();
-        if let Some(verdict) = shard.young.get(token) {
-            return Some(verdict.clone());
-        }
-        let (token, verdict) = shard.old.remove_entry(token)?;
-        shard.put(token, verdict.clone());
-        Some(verdict)
-    }
-
-    fn put(&self, token: String, verdict: Arc<Verdict>) {
-        self.shard(&token).lock().put(token, verdict);
-    }
-
-    fn forget(&self) {
-        self.shards
-            .iter()
-            .for_each(|shard| *shard.lock() = Generations::default());
-    }
-
-    fn shard(&self, token: &str) -> &Mutex<Generations> {
-        let n = usize::try_from(self.hasher.hash_one(token) % SHARDS as u64).unwrap_or(0);
-        &self.shards[n]
-    }
-}
-
-impl Generations {
-    fn put(&mut self, token: String, verdict: Arc<Verdict>) {
-        if self.young.len() >= VERDICTS {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(token, verdict);
     }
 }

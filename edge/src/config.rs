@@ -182,6 +182,12 @@ pub struct Config {
     pub keyset: KeysetSource,
     /// Path prefixes that need a token once a keyset is set.
     pub protect: Vec<String>,
+    /// Countries by address in MaxMind's DB format, for tokens that are bound to countries. Without
+    /// it such tokens are refused.
+    pub geoip: Option<PathBuf>,
+    /// Private key (JSON Web Key) that signs renewed tokens; its public half must be in the keyset.
+    /// Without it only tokens of shared secrets (HS256) are renewed.
+    pub renewal_key: Option<PathBuf>,
     /// How long a stale response may stand in for an upstream that fails, where neither side says
     /// anything of it. 24 h.
     #[serde(with = "units::duration")]
@@ -226,6 +232,8 @@ impl Default for Config {
             prefetch: 16 << 20,
             keyset: KeysetSource::None,
             protect: vec!["/media/".into(), "/v1/".into()],
+            geoip: None,
+            renewal_key: None,
             stale_if_error: Duration::from_secs(24 * 3600),
             heuristic_freshness: HeuristicFreshness::default(),
             name: "Segue".into(),
@@ -281,6 +289,11 @@ impl Config {
         self.traces.faults(&mut faults);
         if !self.watch.is_zero() && self.watch < Duration::from_secs(1) {
             faults.push("watch must be 0s or at least 1s".into());
+        }
+        for (name, path) in [("geoip", &self.geoip), ("renewal-key", &self.renewal_key)] {
+            if let Some(path) = path {
+                readable(name, path, &mut faults);
+            }
         }
         self.limits.faults(&mut faults);
         if faults.is_empty() {

@@ -58,6 +58,12 @@ pub struct Limits {
     pub streams: u32,
     /// HTTP/2 streams a client may have reset while they were not yet accepted: rapid reset. 20.
     pub pending_resets: usize,
+    /// Requests a client may cancel on one HTTP/2 or HTTP/3 connection at once; 20 more each second.
+    /// Players cancel what they have in flight when somebody skips. 500.
+    pub resets: u32,
+    /// HTTP/2 frames that ask for nothing (pings, settings, window updates, empty data) a client may
+    /// send at once; 50 more each second, 8 by each request, 1 by each KiB moved. 1,000.
+    pub h2_control: u32,
     /// Bytes that one HTTP/3 stream may hold unread: its receive window. 64 KiB.
     #[serde(with = "units::size")]
     pub h3_stream_window: u64,
@@ -80,6 +86,11 @@ pub struct Limits {
     pub connections: usize,
     /// Connections of one client: an IPv4 address or an IPv6 /64. 2,048.
     pub connections_per_client: usize,
+    /// Requests of one client a second on average, an IPv4 address or an IPv6 /64, over all its
+    /// connections; more are answered with 429. 0: any number.
+    pub requests_per_client: u32,
+    /// Requests of one client at once, where `requests_per_client` is set. 200.
+    pub requests_burst: u32,
     /// QUIC handshakes under way above which clients must first prove their address (Retry). 256.
     pub retry_above: usize,
 }
@@ -101,6 +112,8 @@ impl Default for Limits {
             body_size: 64 << 20,
             streams: 100,
             pending_resets: 20,
+            resets: 500,
+            h2_control: 1_000,
             h3_stream_window: 64 << 10,
             h3_connection_window: 256 << 10,
             h3_send_window: 1 << 20,
@@ -108,6 +121,8 @@ impl Default for Limits {
             h3_control: 64 << 10,
             connections: 16_384,
             connections_per_client: 2_048,
+            requests_per_client: 0,
+            requests_burst: 200,
             retry_above: 256,
         }
     }
@@ -161,6 +176,20 @@ impl Limits {
             ("h3-control", self.h3_control, 1 << 10, 16 << 20),
             ("header-count", self.header_count as u64, 16, 1_000),
             ("streams", u64::from(self.streams), 1, 10_000),
+            ("resets", u64::from(self.resets), 10, 1 << 20),
+            ("h2-control", u64::from(self.h2_control), 100, 1 << 20),
+            (
+                "requests-per-client",
+                u64::from(self.requests_per_client),
+                0,
+                1_000_000,
+            ),
+            (
+                "requests-burst",
+                u64::from(self.requests_burst),
+                1,
+                1_000_000,
+            ),
             ("connections", self.connections as u64, 1, 1 << 24),
             (
                 "connections-per-client",

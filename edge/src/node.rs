@@ -16,8 +16,10 @@ use crate::{
     cache::{Directory, Disk, ahead::Ahead, store::Store},
     config::{Config, HostPolicy},
     exchange::{CacheStats, Purge, PurgeMode, Upstream},
+    geoip::GeoIp,
     policy::{UnixMs, heuristic::Heuristic, rules::Rules},
     purge::{MAX_TARGET_BYTES, Purges},
+    rates::Rates,
     trace::Tracer,
 };
 
@@ -118,6 +120,7 @@ pub struct Edge {
     pub(crate) store: Arc<Store>,
     pub(crate) ahead: Arc<Ahead>,
     pub(crate) gate: Gate,
+    pub(crate) rates: Rates,
     pub(crate) rules: ArcSwap<Rules>,
     pub(crate) server_timing: AtomicBool,
     pub(crate) tracer: Option<Tracer>,
@@ -157,6 +160,7 @@ impl Edge {
             ahead: Ahead::new(store.clone(), settings.prefetch),
             store,
             gate: Gate::new(settings.keyset, settings.protect),
+            rates: Rates::new(std::time::Instant::now()),
             rules,
             server_timing: AtomicBool::new(false),
             tracer: None,
@@ -171,6 +175,9 @@ impl Edge {
     /// What a reload may change beside the keys.
     pub(crate) fn adjust(&self, config: &Config) {
         self.gate.set_protect(config.protect.clone());
+        let limits = &config.limits;
+        self.rates
+            .set(limits.requests_per_client, limits.requests_burst);
         self.server_timing.store(config.server_timing, Relaxed);
         let rules = Rules {
             name: self.rules.load().name.clone(),
@@ -187,6 +194,16 @@ impl Edge {
     /// Replaces the keys; verdicts so far are forgotten.
     pub fn set_keyset(&self, keyset: Option<Arc<Keyset>>) {
         self.gate.set_keyset(keyset);
+    }
+
+    /// Replaces what tells a client's country, which tokens may demand.
+    pub fn set_geoip(&self, geoip: Option<Arc<GeoIp>>) {
+        self.gate.set_geoip(geoip);
+    }
+
+    /// Replaces the key that signs renewed tokens.
+    pub fn set_renewal_key(&self, key: Option<Arc<tokens::SigningKey>>) {
+        self.gate.set_renewal_key(key);
     }
 
     /// Purges; durable and in force when it returns.

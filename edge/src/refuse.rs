@@ -1,12 +1,17 @@
 //! Responses of our own: the upstream failed, the request isn't let in, the method isn't served.
 //! Status codes for faults are mapped here and nowhere else.
 
-use http::{HeaderValue, StatusCode, header::WWW_AUTHENTICATE};
+use std::time::Duration;
+
+use http::{
+    HeaderValue, StatusCode,
+    header::{RETRY_AFTER, WWW_AUTHENTICATE},
+};
 
 use crate::{
     auth::Refusal,
     cache_status::{Forward, Told},
-    exchange::{Outcome, Response, UpstreamError, UpstreamFault},
+    exchange::{Outcome, Request, Response, UpstreamError, UpstreamFault},
     node::Edge,
     respond,
 };
@@ -38,6 +43,24 @@ impl Edge {
             ..Told::default()
         };
         respond::error(status, reason, told, &self.rules.load().name)
+    }
+
+    /// Tells a client that it asks too often.
+    pub(crate) fn refuse_hurry(&self, request: &mut Request, wait: Duration) -> Response {
+        let mut response = respond::error(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too many requests",
+            Told::default(),
+            &self.rules.load().name,
+        );
+        let seconds = HeaderValue::from(wait.as_secs() + 1);
+        response.headers.insert(RETRY_AFTER, seconds);
+        response.facts.outcome = Outcome::Refused;
+        response.facts.reason = Some("rate");
+        if self.gate.strip(request) {
+            response.facts.target = Some(request.target.clone());
+        }
+        response
     }
 
     /// Tells a client why it isn't let in; the word for the log may say more.

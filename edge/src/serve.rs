@@ -30,6 +30,9 @@ const ROUNDS: usize = 8;
 
 impl Service for Edge {
     async fn serve(&self, mut request: Request) -> Response {
+        if let Err(wait) = self.rates.take(request.peer.ip(), request.received) {
+            return self.refuse_hurry(&mut request, wait);
+        }
         let cmcd = Cmcd::take(&mut request);
         let trace = self
             .tracer
@@ -43,7 +46,7 @@ impl Service for Edge {
             Ok(_) if method == Method::CONNECT => {
                 self.error(StatusCode::NOT_IMPLEMENTED, "connect", Forward::Method)
             }
-            Ok(ref subject) => {
+            Ok(admitted) => {
                 let (asked, body) = self.parse(request);
                 let mut response = match body {
                     RequestBody::Empty if asked.cacheable() => match self.at_once(&asked) {
@@ -57,7 +60,10 @@ impl Service for Edge {
                     body => Box::pin(self.change(&asked, body)).await,
                 };
                 self.ahead.follow(&asked, peer, &response);
-                response.facts.subject.clone_from(subject);
+                response.facts.subject = admitted.subject;
+                if let Some(renewed) = admitted.renewed {
+                    renewed.add_to(&mut response.headers);
+                }
                 response
             }
         };

@@ -16,6 +16,7 @@ use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use crate::geoip::GeoIp;
 use crate::{
     admin::{self, Admin, Control},
     config::{Config, Faults, HostPolicy},
@@ -75,6 +76,12 @@ pub enum Error {
     /// The keyset file.
     #[error("keyset {0}")]
     Keyset(String),
+    /// The GeoIP file.
+    #[error(transparent)]
+    GeoIp(#[from] crate::geoip::Error),
+    /// The key that signs renewed tokens.
+    #[error("renewal-key: {0}")]
+    RenewalKey(String),
     /// The cache.
     #[error("cache: {0}")]
     Cache(#[from] serve::Error),
@@ -152,6 +159,10 @@ impl Server {
         let mut edge = Edge::open(settings(&config)?, Arc::clone(&upstream) as Arc<_>).await?;
         edge.trace(tracer.clone());
         edge.adjust(&config);
+        edge.set_renewal_key(renewal_key(&config)?.map(Arc::new));
+        if let Some(path) = &config.geoip {
+            edge.set_geoip(Some(Arc::new(GeoIp::open(path)?)));
+        }
         let edge = Arc::new(edge);
         let observer = Arc::new(Observer {
             metrics: Arc::clone(&metrics),
@@ -420,6 +431,25 @@ fn secure_sockets(
     }
     let tcp: io::Result<_> = tcp.into_iter().map(TcpListener::from_std).collect();
     Ok((tcp?, udp))
+}
+
+/// The key that signs renewed tokens. The keyset must hold its public half, or nobody would take
+/// what it signs.
+fn renewal_key(config: &Config) -> Result<Option<tokens::SigningKey>, Error> {
+    let Some(path) = &config.renewal_key else {
+        return Ok(None);
+    };
+    let fault =
+        |what: &dyn std::fmt::Display| Error::RenewalKey(format!("{}: {what}", path.display()));
+    let json = std::fs::read_to_string(path).map_err(|e| fault(&e))?;
+    let key = tokens::SigningKey::from_json(&json).map_err(|e| fault(&e))?;
+    let keyset = config.keyset.load().map_err(Error::Keyset)?;
+    let known = keyset.as_ref().and_then(|keyset| keyset.key(key.kid()));
+    if known.is_some_and(|known| known.belongs_to(&key)) {
+        Ok(Some(key))
+    } else {
+        Err(fault(&"its public half is not in the keyset"))
+    }
 }
 
 /// The cache's part of the configuration.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     Error,
+    catgeo::{self, Country},
     catnip::{self, Network},
     catr::{self, Renewal},
     catu::{self, Component, Match, Matchers, Rule},
@@ -26,6 +27,7 @@ mod label {
     pub(super) const CATNIP: i64 = 311;
     pub(super) const CATU: i64 = 312;
     pub(super) const CATM: i64 = 313;
+    pub(super) const CATGEOISO3166: i64 = 316;
     pub(super) const CATIFDATA: i64 = 320;
     pub(super) const CATIF: i64 = 322;
     pub(super) const CATR: i64 = 323;
@@ -56,6 +58,8 @@ pub struct Claims {
     pub catm: Option<Vec<String>>,
     /// Client networks, one of which must be used. `None` allows all, an empty list none.
     pub catnip: Option<Vec<Network>>,
+    /// Countries of the client, one of which must be its own. `None` allows all, an empty list none.
+    pub catgeoiso3166: Option<Vec<Country>>,
     /// Renewal terms.
     pub catr: Option<Renewal>,
 }
@@ -142,6 +146,13 @@ impl Claims {
         self
     }
 
+    /// Adds a permitted country.
+    #[must_use]
+    pub fn country(mut self, country: Country) -> Self {
+        self.catgeoiso3166.get_or_insert_default().push(country);
+        self
+    }
+
     /// Sets the renewal terms.
     #[must_use]
     pub fn renewal(mut self, renewal: Renewal) -> Self {
@@ -192,6 +203,7 @@ impl Claims {
             label::CATNIP => self.catnip = Some(catnip::read(reader)?),
             label::CATU => self.catu = catu::read(reader)?,
             label::CATM => self.catm = Some(read_texts(reader)?),
+            label::CATGEOISO3166 => self.catgeoiso3166 = Some(catgeo::read(reader)?),
             label::CATR => self.catr = Some(catr::read(reader)?),
             // Replay is permitted: nothing to check.
             label::CATREPLAY if reader.uint()? == 0 => {}
@@ -252,6 +264,10 @@ impl Claims {
             head(&mut writer, label::CATM);
             write_texts(methods, &mut writer);
         }
+        if let Some(countries) = &self.catgeoiso3166 {
+            head(&mut writer, label::CATGEOISO3166);
+            catgeo::write(countries, &mut writer);
+        }
         if let Some(renewal) = &self.catr {
             head(&mut writer, label::CATR);
             catr::write(renewal, &mut writer);
@@ -277,6 +293,7 @@ impl Claims {
             self.aud.len(),
             self.catm.iter().flatten().count(),
             self.catnip.iter().flatten().count(),
+            self.catgeoiso3166.iter().flatten().count(),
         ];
         if lists.into_iter().any(|len| len > MAX_CBOR_ITEMS) {
             return Err(Error::Claim("list too long"));

@@ -267,3 +267,13 @@ impl fmt::Debug for SigningKey {
             .finish_non_exhaustive()
     }
 }
+
+/// A token identifier that nobody has used: 16 random bytes.
+///
+/// # Errors
+/// [`Error::Crypto`] where the system gives no random bytes.
+pub fn fresh_id() -> Result<[u8; 16], Error> {
+    let mut id = [0; 16];
+    rand::fill(&mut id).map_err(|_| Error::Crypto("random bytes"))?;
+    Ok(id)
+}

@@ -1,9 +1,13 @@
 //! The keys that a verifier trusts, with their times, and what it demands of tokens.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use aws_lc_rs::{
-    hmac,
+    constant_time, hmac,
     signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -11,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error,
-    key::Algorithm,
-    limits::{MAX_KEYS, MAX_KEYSET_BYTES, MAX_KID_BYTES, MAX_LEEWAY_S},
+    key::{Algorithm, SigningKey},
+    limits::{MAX_KEYS, MAX_KEYSET_BYTES, MAX_KID_BYTES, MAX_LEEWAY_S, MAX_REVOKED_TOKENS},
     reject::Reject,
 };
 
@@ -43,6 +47,18 @@ pub(crate) enum Material {
         secret: Vec<u8>,
         key: Arc<hmac::Key>,
     },
+}
+
+impl PartialEq for Material {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::EdDsa(a), Self::EdDsa(b)) | (Self::Es256(a), Self::Es256(b)) => a == b,
+            (Self::Hs256 { secret: a, .. }, Self::Hs256 { secret: b, .. }) => {
+                constant_time::verify_slices_are_equal(a, b).is_ok()
+            }
+            _ => false,
+        }
+    }
 }
 
 impl Material {
@@ -116,6 +132,20 @@ impl VerifyingKey {
         }
     }
 
+    /// What signs this key's tokens, where that is the same secret (HS256).
+    pub fn shared_secret(&self) -> Option<SigningKey> {
+        match &self.material {
+            Material::Hs256 { secret, .. } => SigningKey::from_secret(&self.kid, secret).ok(),
+            _ => None,
+        }
+    }
+
+    /// Whether this verifies what `key` signs.
+    pub fn belongs_to(&self, key: &SigningKey) -> bool {
+        let theirs = key.public();
+        self.kid == theirs.kid && self.material == theirs.material
+    }
+
     /// Whether the key is trusted at `now`.
     pub(crate) fn check_time(&self, now_unix_s: u64) -> Result<(), Reject> {
         if self.revoked {
@@ -164,6 +194,8 @@ pub struct Keyset {
     keys: BTreeMap<String, Arc<VerifyingKey>>,
     leeway_s: u64,
     audiences: Vec<String>,
+    /// Identifiers (`cti`) of tokens that are refused though their key is trusted.
+    revoked: BTreeSet<Vec<u8>>,
 }
 
 /// A keyset as JSON: a JSON Web Key Set (RFC 7517 §5) with this verifier's settings beside it.
@@ -174,6 +206,9 @@ struct Json {
     leeway_s: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     audiences: Vec<String>,
+    /// Identifiers (`cti`) of revoked tokens, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    revoked_tokens: Vec<String>,
     keys: Vec<Jwk>,
 }
 
@@ -255,6 +290,29 @@ impl Keyset {
         self
     }
 
+    /// Refuses the token of that identifier (`cti`), and whatever it is renewed to.
+    ///
+    /// # Errors
+    /// [`Error::Json`] where the identifier is empty or 16,384 are revoked.
+    pub fn revoke_token(mut self, cti: impl Into<Vec<u8>>) -> Result<Self, Error> {
+        let cti = cti.into();
+        if cti.is_empty() {
+            return Err(Error::Json("keyset: an empty token identifier".into()));
+        }
+        self.revoked.insert(cti);
+        if self.revoked.len() > MAX_REVOKED_TOKENS {
+            return Err(Error::Json(format!(
+                "keyset: more than {MAX_REVOKED_TOKENS} revoked tokens"
+            )));
+        }
+        Ok(self)
+    }
+
+    /// Whether the token of that identifier is refused.
+    pub(crate) fn is_revoked(&self, cti: &[u8]) -> bool {
+        self.revoked.contains(cti)
+    }
+
     /// Reads a keyset's JSON.
     ///
     /// # Errors
@@ -282,6 +340,11 @@ impl Keyset {
             audiences: json.audiences,
             ..Self::default()
         };
+        for id in &json.revoked_tokens {
+            let cti = hex::decode(id)
+                .map_err(|_| Error::Json("keyset: `revoked_tokens` must be hexadecimal".into()))?;
+            set = set.revoke_token(cti)?;
+        }
         for jwk in json.keys {
             set.insert(jwk.read()?)?;
         }
@@ -303,6 +366,7 @@ impl Keyset {
         let json = Json {
             leeway_s: self.leeway_s,
             audiences: self.audiences.clone(),
+            revoked_tokens: self.revoked.iter().map(hex::encode).collect(),
             keys: self.keys().filter(shown).map(Jwk::write).collect(),
         };
         serde_json::to_string(&json).unwrap_or_default()

@@ -25,6 +25,7 @@
 //!     path: "/media/t0abc/00ff/opus-96.mp4",
 //!     query: "",
 //!     client_ip: std::net::IpAddr::from([127, 0, 0, 1]),
+//!     client_country: None,
 //!     now_unix_s: now + 10,
 //! };
 //! let verified = tokens::verify(&keyset, &token, &request)?;
@@ -32,29 +33,36 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod catgeo;
 mod catnip;
 mod catr;
 mod catu;
 mod cbor;
 mod claims;
 mod envelope;
+#[doc(hidden)]
+pub mod fuzzing;
 mod key;
 mod keyset;
 mod limits;
 mod path;
 mod reject;
+mod renew;
+mod verifier;
 mod verify;
 
+pub use catgeo::Country;
 pub use catnip::Network;
 pub use catr::{Renewal, RenewalKind};
 pub use catu::{Component, Match, Rule};
 pub use claims::{Claims, Scope};
 pub use envelope::mint;
-pub use key::{Algorithm, SigningKey};
+pub use key::{Algorithm, SigningKey, fresh_id};
 pub use keyset::{Keyset, VerifyingKey};
 pub use limits::MAX_TOKEN_CHARS;
 pub use path::{PathFault, check_path};
 pub use reject::Reject;
+pub use verifier::Verifier;
 pub use verify::{Inspected, Request, Verified, authenticate, inspect, verify};
 
 /// Failures of making keys, keysets and tokens. None carries key material.

@@ -22,7 +22,13 @@ pub(crate) const MAX_REGEX_NESTING: u32 = 8;
 pub(crate) const MAX_REGEXES: usize = 4;
 /// Keys of a keyset.
 pub(crate) const MAX_KEYS: usize = 64;
+/// Tokens that a keyset may name as revoked; those expired since need no naming.
+pub(crate) const MAX_REVOKED_TOKENS: usize = 16_384;
 /// Bytes of a keyset's JSON.
-pub(crate) const MAX_KEYSET_BYTES: usize = 256 << 10;
+pub(crate) const MAX_KEYSET_BYTES: usize = 2 << 20;
 /// Clock leeway in seconds that a keyset may allow, and how far `iat` may lie ahead.
 pub(crate) const MAX_LEEWAY_S: u64 = 30;
+/// Shards of the sound tokens remembered.
+pub(crate) const VERDICT_SHARDS: usize = 16;
+/// Sound tokens remembered in each of two generations of each shard.
+pub(crate) const VERDICTS: usize = 512;

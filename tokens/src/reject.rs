@@ -25,6 +25,9 @@ pub enum Reject {
     /// Its key is revoked.
     #[error("token's key is revoked")]
     KeyRevoked,
+    /// It is revoked by its identifier.
+    #[error("token is revoked")]
+    TokenRevoked,
     /// Its key is not in use yet.
     #[error("token's key is not valid yet")]
     KeyNotYetValid,
@@ -55,6 +58,9 @@ pub enum Reject {
     /// `catnip` doesn't allow this client address.
     #[error("token does not allow this client address")]
     ClientAddress,
+    /// `catgeoiso3166` doesn't allow the client's country, or that isn't known.
+    #[error("token does not allow this client's country")]
+    Country,
     /// `catv` names a version other than 1.
     #[error("token is of an unsupported version")]
     Version,
@@ -79,6 +85,7 @@ impl Reject {
             Self::UnknownKey => "unknown_key",
             Self::AlgorithmMismatch => "algorithm_mismatch",
             Self::KeyRevoked => "key_revoked",
+            Self::TokenRevoked => "token_revoked",
             Self::KeyNotYetValid => "key_not_yet_valid",
             Self::KeyExpired => "key_expired",
             Self::BadSignature => "bad_signature",
@@ -89,6 +96,7 @@ impl Reject {
             Self::Uri(_) => "uri",
             Self::Method => "method",
             Self::ClientAddress => "client_address",
+            Self::Country => "country",
             Self::Version => "version",
             Self::UnsupportedClaim(_) => "unsupported_claim",
             Self::BadRule(_) => "bad_rule",

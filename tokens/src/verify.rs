@@ -3,6 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use crate::{
+    catgeo::Country,
     catu::Matchers,
     claims::Claims,
     envelope::{self, Envelope},
@@ -30,6 +31,8 @@ pub struct Request<'a> {
     pub query: &'a str,
     /// The client's address.
     pub client_ip: IpAddr,
+    /// The client's country, where it is known.
+    pub client_country: Option<Country>,
     /// Seconds since 1970.
     pub now_unix_s: u64,
 }
@@ -42,6 +45,8 @@ pub struct Verified {
     matchers: Matchers,
     key: Arc<VerifyingKey>,
     leeway_s: u64,
+    /// `sub`, to be handed on without a copy.
+    subject: Option<Arc<str>>,
 }
 
 /// What a token says, with nothing of it verified.
@@ -66,7 +71,7 @@ pub fn verify(keyset: &Keyset, token: &str, request: &Request<'_>) -> Result<Ver
 }
 
 /// Verifies what doesn't depend on the request: shape, key, signature, claims that can be
-/// evaluated, issuer, audience. Compiles the URI rules.
+/// evaluated, issuer, audience, revocation. Compiles the URI rules.
 ///
 /// # Errors
 /// Why no request with this token can be served.
@@ -91,8 +96,16 @@ pub fn authenticate(keyset: &Keyset, token: &str, now_unix_s: u64) -> Result<Ver
     {
         return Err(Reject::Audience);
     }
+    if claims
+        .cti
+        .as_ref()
+        .is_some_and(|cti| keyset.is_revoked(cti))
+    {
+        return Err(Reject::TokenRevoked);
+    }
     let matchers = Matchers::compile(&claims.catu)?;
     let verified = Verified {
+        subject: claims.sub.as_deref().map(Arc::from),
         claims,
         matchers,
         key: key.clone(),
@@ -123,9 +136,18 @@ impl Verified {
         &self.claims
     }
 
+    /// Who listens, where the token says.
+    pub fn subject(&self) -> Option<&Arc<str>> {
+        self.subject.as_ref()
+    }
+
     /// The key that signed it.
     pub fn kid(&self) -> &str {
         self.key.kid()
+    }
+
+    pub(crate) fn key(&self) -> &VerifyingKey {
+        &self.key
     }
 
     /// First second at which the token is refused, leeway included, as far as it and its key say.
@@ -142,7 +164,12 @@ impl Verified {
         self.check_time(request.now_unix_s)?;
         check_path(request.path).map_err(Reject::Path)?;
         self.matchers.check(request)?;
-        let Claims { catm, catnip, .. } = &self.claims;
+        let Claims {
+            catm,
+            catnip,
+            catgeoiso3166,
+            ..
+        } = &self.claims;
         if catm
             .as_ref()
             .is_some_and(|methods| !methods.iter().any(|m| m == request.method))
@@ -154,6 +181,13 @@ impl Verified {
             .is_some_and(|nets| !nets.iter().any(|net| net.admits(request.client_ip)))
         {
             return Err(Reject::ClientAddress);
+        }
+        if catgeoiso3166.as_ref().is_some_and(|countries| {
+            !request
+                .client_country
+                .is_some_and(|country| countries.contains(&country))
+        }) {
+            return Err(Reject::Country);
         }
         Ok(())
     }

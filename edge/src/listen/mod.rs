@@ -1,9 +1,14 @@
 //! Listeners: what clients send becomes an [`exchange::Request`](crate::exchange::Request), what
 //! the service answers goes back to them. Knows transports and protocols, nothing of caching.
 
+mod allowance;
 pub(crate) mod bind;
 pub(crate) mod exchange;
 mod expiry;
+pub(crate) mod fuzzing;
+mod guard;
+mod h1_framing;
+mod h2_budget;
 pub(crate) mod h3;
 mod hyper_service;
 pub(crate) mod slots;

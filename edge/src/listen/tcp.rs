@@ -23,6 +23,7 @@ use tokio::{
 use super::{
     Current, Shared,
     bind::BACKLOG,
+    guard::Guard,
     hyper_service::Connection,
     slots::Slot,
     vitals::{End, Vitals, Watched},
@@ -135,9 +136,10 @@ async fn connection<S: Service>(
         }
     };
     let vitals = Arc::new(Vitals::new(protocol == Protocol::H1));
+    let guard = Guard::new(protocol, limits);
     let wire = match tls {
-        Some(tls) => Wire::tls(tcp, tls, Arc::clone(&vitals)),
-        None => Wire::clear(tcp, prefix, Arc::clone(&vitals)),
+        Some(tls) => Wire::tls(tcp, tls, Arc::clone(&vitals), guard),
+        None => Wire::clear(tcp, prefix, Arc::clone(&vitals), guard),
     };
     shared.observer.metrics.connection_opened(protocol);
     let theirs = Connection {
@@ -271,7 +273,11 @@ async fn watch<S, C>(
     } else {
         Protocol::H2
     };
-    let mut watched = Watched::new(Flushing { connection, wire }, vitals, &shared.limits);
+    let connection = Flushing {
+        connection,
+        wire: wire.clone(),
+    };
+    let mut watched = Watched::new(connection, vitals, &shared.limits);
     let mut draining = false;
     let end = loop {
         tokio::select! {
@@ -286,7 +292,11 @@ async fn watch<S, C>(
             }
         }
     };
-    if let End::Cut(why) = end {
+    let why = match end {
+        End::Cut(why) => Some(why),
+        End::Done(()) => wire.cut(),
+    };
+    if let Some(why) = why {
         shared.observer.metrics.cut(protocol, why);
     }
 }
@@ -325,6 +335,8 @@ async fn http2<S: Service>(
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(u32::try_from(limits.header_size).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(limits.pending_resets)
+        // Streams a client makes us reset (CVE-2025-8671) are as good as reset by it.
+        .max_local_error_reset_streams(Some(limits.pending_resets.saturating_mul(8)))
         // Clients send requests, not bodies: small windows bound what they can make us hold.
         .initial_stream_window_size(64 << 10)
         .initial_connection_window_size(256 << 10)

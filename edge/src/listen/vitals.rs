@@ -75,6 +75,16 @@ impl Vitals {
         }
     }
 
+    /// Whether a head is under way, for protocols whose bytes alone don't tell.
+    pub(crate) fn heading(&self, under_way: bool) {
+        let idle = self.in_flight.load(Relaxed) == 0;
+        if !under_way || !idle {
+            self.head_since_ms.store(0, Relaxed);
+        } else if self.head_since_ms.load(Relaxed) == 0 {
+            self.head_since_ms.store(self.now_ms(), Relaxed);
+        }
+    }
+
     /// The transport wrote `bytes`.
     pub(crate) fn wrote(&self, bytes: usize) {
         self.moved.fetch_add(bytes as u64, Relaxed);

@@ -19,7 +19,11 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::vitals::Vitals;
+use super::{
+    guard::{Guard, ROOM},
+    vitals::Vitals,
+};
+use crate::metrics::Cut;
 
 /// Plaintext of a full TLS record (RFC 8446 §5.1).
 const RECORD: usize = 16_384;
@@ -49,28 +53,45 @@ struct Inner {
     burst: usize,
     /// Bytes read while the protocol was being found out.
     prefix: Vec<u8>,
+    guard: Guard,
     vitals: Arc<Vitals>,
 }
 
 impl Wire {
     /// Over a connection in the clear of which `prefix` was read already.
-    pub(crate) fn clear(tcp: TcpStream, prefix: Vec<u8>, vitals: Arc<Vitals>) -> Self {
-        Self::new(tcp, None, prefix, vitals)
+    pub(crate) fn clear(
+        tcp: TcpStream,
+        prefix: Vec<u8>,
+        vitals: Arc<Vitals>,
+        guard: Guard,
+    ) -> Self {
+        Self::new(tcp, None, prefix, vitals, guard)
     }
 
     /// Over a connection whose TLS handshake is complete.
-    pub(crate) fn tls(tcp: TcpStream, tls: Box<ServerConnection>, vitals: Arc<Vitals>) -> Self {
-        Self::new(tcp, Some(tls), Vec::new(), vitals)
+    pub(crate) fn tls(
+        tcp: TcpStream,
+        tls: Box<ServerConnection>,
+        vitals: Arc<Vitals>,
+        guard: Guard,
+    ) -> Self {
+        Self::new(tcp, Some(tls), Vec::new(), vitals, guard)
     }
 
     fn new(
         tcp: TcpStream,
         tls: Option<Box<ServerConnection>>,
-        prefix: Vec<u8>,
+        mut prefix: Vec<u8>,
         vitals: Arc<Vitals>,
+        mut guard: Guard,
     ) -> Self {
         if !prefix.is_empty() {
             vitals.read(prefix.len());
+            let n = prefix.len();
+            prefix.resize(n + ROOM, 0);
+            // So few bytes can't exceed a budget.
+            let passed = guard.read(&mut prefix, n).unwrap_or(n);
+            prefix.truncate(passed);
         }
         let inner = Inner {
             tcp,
@@ -79,9 +100,15 @@ impl Wire {
             waiting: 0,
             burst: BURST,
             prefix,
+            guard,
             vitals,
         };
         Self(Arc::new(Mutex::new(inner)))
+    }
+
+    /// Why the guard refused the connection, if it did.
+    pub(crate) fn cut(&self) -> Option<Cut> {
+        self.0.lock().guard.cut()
     }
 
     /// Sends what is gathered. Call after each poll of hyper's connection.
@@ -91,6 +118,26 @@ impl Wire {
 }
 
 impl Inner {
+    /// Passes the first `n` bytes of `plain`, which came from the client, by the guard.
+    fn pass(
+        &mut self,
+        plain: &mut [u8; READ + ROOM],
+        n: usize,
+        mut buf: ReadBufCursor<'_>,
+    ) -> io::Result<()> {
+        let passed = self.guard.read(plain, n)?;
+        if passed > buf.remaining() {
+            // A refusal that finds no room: the end of the connection says it as well.
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        buf.put_slice(&plain[..passed]);
+        self.vitals.read(n);
+        if let Some(heading) = self.guard.heading() {
+            self.vitals.heading(heading);
+        }
+        Ok(())
+    }
+
     /// Encrypts the staged rest and writes until nothing waits.
     fn flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(tls) = &mut self.tls else {
@@ -118,6 +165,7 @@ impl Inner {
                 Ok(n) => {
                     self.waiting = self.waiting.saturating_sub(n);
                     self.vitals.wrote(n);
+                    self.guard.wrote(n);
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     self.burst = BURST_SLOW;
@@ -172,22 +220,16 @@ impl Inner {
         Poll::Ready(Ok(offered))
     }
 
-    fn read_tls(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn read_tls(&mut self, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let Some(tls) = &mut self.tls else {
             return Poll::Ready(Ok(()));
         };
-        let mut plain = [0; READ];
+        let mut plain = [0; READ + ROOM];
         let max = READ.min(buf.remaining());
         loop {
             match tls.reader().read(&mut plain[..max]) {
                 Ok(n) => {
-                    buf.put_slice(&plain[..n]);
-                    self.vitals.read(n);
-                    return Poll::Ready(Ok(()));
+                    return Poll::Ready(self.pass(&mut plain, n, buf));
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 // A client that closes without close_notify: HTTP framing tells truncation.
@@ -227,13 +269,12 @@ impl hyper::rt::Read for Wire {
         if inner.tls.is_some() {
             return inner.read_tls(cx, buf);
         }
-        let mut plain = [0; READ];
+        let mut plain = [0; READ + ROOM];
         let max = READ.min(buf.remaining());
         let mut read = ReadBuf::new(&mut plain[..max]);
         ready!(Pin::new(&mut inner.tcp).poll_read(cx, &mut read))?;
-        buf.put_slice(read.filled());
-        inner.vitals.read(read.filled().len());
-        Poll::Ready(Ok(()))
+        let n = read.filled().len();
+        Poll::Ready(inner.pass(&mut plain, n, buf))
     }
 }
 
@@ -257,6 +298,7 @@ impl hyper::rt::Write for Wire {
         }
         let n = ready!(Pin::new(&mut inner.tcp).poll_write_vectored(cx, bufs))?;
         inner.vitals.wrote(n);
+        inner.guard.wrote(n);
         Poll::Ready(Ok(n))
     }
 

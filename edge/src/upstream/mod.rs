@@ -14,6 +14,7 @@ mod check;
 mod choose;
 pub mod config;
 mod connect;
+mod framing;
 mod health;
 mod latency;
 mod node;

@@ -18,7 +18,7 @@ use super::{
     body::ResponseBody,
     breaker::{Admission, Breaker, Position, Verdict},
     choose::{self, Candidate},
-    config,
+    config, framing,
     latency::Latency,
     s3,
     stats::Stats,
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     config::HostPolicy,
-    exchange::{BoxBody, RequestBody, UpstreamFault},
+    exchange::{BoxBody, RequestBody, UpstreamError, UpstreamFault},
 };
 
 /// The client's authority, where `Host` is the upstream's.
@@ -269,6 +269,16 @@ impl Node {
     ) -> Result<Response<BoxBody>, Failure> {
         match self.transport.send(request, fresh).await {
             Ok((response, held)) => {
+                if let Err(what) = framing::check(response.status(), response.headers()) {
+                    // The connection goes with what holds it.
+                    let failure = Failure::from(UpstreamError {
+                        fault: UpstreamFault::Protocol,
+                        retryable: false,
+                        detail: what.into(),
+                    });
+                    ticket.failed(&failure);
+                    return Err(failure);
+                }
                 ticket.answered(response.status());
                 let (parts, incoming) = response.into_parts();
                 let body = ResponseBody::new(incoming, held, ticket, self.stall);

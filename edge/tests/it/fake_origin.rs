@@ -83,6 +83,8 @@ pub(crate) struct Seen {
 /// The origin.
 pub(crate) struct Origin {
     resources: Mutex<HashMap<String, Resource>>,
+    /// What is served under every other path.
+    everywhere: Mutex<Option<Resource>>,
     seen: Mutex<Vec<Seen>>,
     sent: Arc<AtomicUsize>,
     /// A permit for every response head, while `gated`.
@@ -113,6 +115,7 @@ impl Origin {
     fn with(heads: usize, pieces: usize, delay: Duration) -> Arc<Self> {
         Arc::new(Self {
             resources: Mutex::default(),
+            everywhere: Mutex::default(),
             seen: Mutex::default(),
             sent: Arc::default(),
             heads: Semaphore::new(heads),
@@ -124,6 +127,10 @@ impl Origin {
 
     pub(crate) fn put(&self, path: &str, resource: Resource) {
         self.resources.lock().insert(path.into(), resource);
+    }
+
+    pub(crate) fn put_everywhere(&self, resource: Resource) {
+        *self.everywhere.lock() = Some(resource);
     }
 
     pub(crate) fn die(&self) {
@@ -169,6 +176,7 @@ impl Upstream for Origin {
         self.heads.acquire().await.unwrap().forget();
         tokio::time::sleep(self.delay).await;
         let resource = self.resources.lock().get(&target).cloned();
+        let resource = resource.or_else(|| self.everywhere.lock().clone());
         let resource = resource.unwrap_or_else(|| {
             let mut missing = Resource::new("nothing", &[("cache-control", "no-store")]);
             missing.status = StatusCode::NOT_FOUND;

@@ -65,7 +65,9 @@ async fn session(State(accounts): State<Arc<Accounts>>) -> ApiResult<Response> {
         .duration_since(UNIX_EPOCH)
         .map_err(ApiError::internal)?
         .as_secs();
-    let claims = Claims::listening("anonymous", now, ttl).scope(Scope::All);
+    let claims = Claims::listening("anonymous", now, ttl)
+        .scope(Scope::All)
+        .id(tokens::fresh_id().map_err(ApiError::internal)?);
     let token = tokens::mint(accounts.keys.signing(), &claims).map_err(ApiError::internal)?;
     let body = json!({
         "prefix": format!("/~{token}"),

@@ -241,9 +241,7 @@ fn claims_that_restrict_unevaluated_are_refused() {
         Ok(())
     );
     // Proof of possession, geohash, probability of rejection, ALPN, header, geography, TLS key…
-    for label in [
-        8, 282, 309, 314, 315, 316, 317, 318, 319, 321, 324, 999, -70_000,
-    ] {
+    for label in [8, 282, 309, 314, 315, 317, 318, 319, 321, 324, 999, -70_000] {
         let token = signed(map(&[(label, Value::from(1))]));
         assert_eq!(
             verify(&keyset, &token),

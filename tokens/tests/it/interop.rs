@@ -67,7 +67,7 @@ fn we_accept_theirs() {
         "const cat = new CAT({{ keys: {{ shared: key }}, expectCwtTag: true }});
         console.log(await cat.generateFromJson({{
             iss: 'segue', sub: 'anna', aud: ['edge', 'other'], exp: {exp}, nbf: {nbf}, iat: {nbf}, cti: '0b71',
-            catm: ['GET'], catnip: ['192.0.2.0/24', '2001:db8::1', 64512],
+            catm: ['GET'], catgeoiso3166: ['SE', 'NO'], catnip: ['192.0.2.0/24', '2001:db8::1', 64512],
             catu: {{ scheme: {{ 'exact-match': 'https' }}, path: {{ 'prefix-match': '/media/t1/' }},
                     extension: {{ 'regex-match': ['^\\\\.mp4$'] }} }},
             catr: {{ type: 'header', 'header-name': 'cta-common-access-token', expadd: 120, deadline: 60 }},
@@ -78,7 +78,10 @@ fn we_accept_theirs() {
         return;
     };
     let (_, keyset) = shared();
-    let ok = request("/media/t1/r/opus-96.mp4");
+    let ok = Request {
+        client_country: "NO".parse().ok(),
+        ..request("/media/t1/r/opus-96.mp4")
+    };
     let verified = tokens::verify(&keyset, &token, &ok).unwrap();
     assert_eq!(verified.claims().sub.as_deref(), Some("anna"));
     assert_eq!(verified.claims().cti.as_deref(), Some(&[0x0b, 0x71][..]));
@@ -90,11 +93,17 @@ fn we_accept_theirs() {
     assert_eq!(verified.claims().catr, Some(renewal));
     let refused = |request: Request<'_>| verified.check(&request).unwrap_err();
     assert_eq!(
-        refused(request("/media/t10/r/opus-96.mp4")),
+        refused(Request {
+            path: "/media/t10/r/opus-96.mp4",
+            ..ok
+        }),
         Reject::Uri(Component::Path)
     );
     assert_eq!(
-        refused(request("/media/t1/r/opus-96.m4s")),
+        refused(Request {
+            path: "/media/t1/r/opus-96.m4s",
+            ..ok
+        }),
         Reject::Uri(Component::Extension)
     );
     assert_eq!(
@@ -117,6 +126,13 @@ fn we_accept_theirs() {
             ..ok
         }),
         Reject::ClientAddress
+    );
+    assert_eq!(
+        refused(Request {
+            client_country: None,
+            ..ok
+        }),
+        Reject::Country
     );
 }
 

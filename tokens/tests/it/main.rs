@@ -23,6 +23,7 @@ pub(crate) fn request(path: &str) -> Request<'_> {
         path,
         query: "",
         client_ip: IpAddr::from([192, 0, 2, 7]),
+        client_country: None,
         now_unix_s: NOW,
     }
 }

@@ -34,7 +34,12 @@ use super::{
 };
 use crate::{
     exchange::{Body, BodyError, Facts, Protocol, Request, RequestBody, Response, Service},
-    listen::{Shared, exchange::Exchange, slots::Slot},
+    listen::{
+        Shared,
+        allowance::{Allowance, RESETS_PER_SECOND},
+        exchange::Exchange,
+        slots::Slot,
+    },
     metrics::Cut,
 };
 
@@ -74,6 +79,8 @@ pub(super) struct Connection<S> {
     streams: Vec<Stream>,
     /// Requests since the connection began.
     requests: u64,
+    /// Requests the client may still give up.
+    resets: Allowance,
     /// When it began, then when the last request ended.
     idle_since: Instant,
     /// No request is taken any more.
@@ -112,6 +119,7 @@ impl<S: Service> Connection<S> {
             critical: Critical::default(),
             streams: Vec::new(),
             requests: 0,
+            resets: Allowance::new(shared.limits.resets, RESETS_PER_SECOND, now),
             idle_since: now,
             draining: false,
             close_at: None,
@@ -530,6 +538,10 @@ impl<S: Service> Connection<S> {
             Fault::Gone => Code::RequestCancelled,
         };
         let Some(i) = self.find(id) else { return };
+        // Asking and giving up costs a client nothing (CVE-2023-44487).
+        if fault == Fault::Gone && !self.resets.spend(1.0, || now) {
+            return self.close(Code::ExcessiveLoad, now);
+        }
         let stream = self.streams.swap_remove(i);
         if stream.receiving {
             let _ = self.quic.recv_stream(id).stop(code.into());

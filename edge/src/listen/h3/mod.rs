@@ -8,6 +8,7 @@ mod cid;
 mod connection;
 mod error;
 mod frame;
+pub(crate) mod fuzzing;
 mod head;
 mod huffman;
 mod incoming;

@@ -1,0 +1,96 @@
+//! What a token costs: signature and claims at first sight, then from the verdicts remembered.
+//! `cargo run --release --package tokens --example verify`; prints microseconds, writes nothing.
+#![allow(clippy::print_stdout)]
+
+use std::{
+    hint::black_box,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use tokens::{Algorithm, Claims, Component, Keyset, Match, Request, Scope, SigningKey, Verifier};
+
+type Failure = Box<dyn std::error::Error>;
+
+const NOW: u64 = 1_800_000_000;
+const TRACK: &str = "t0123456789abcdefghjk";
+
+/// Rounds of each measurement, of which the median counts.
+const ROUNDS: usize = 15;
+
+fn main() -> Result<(), Failure> {
+    println!(
+        "{:<28}{:>12}{:>12}{:>12}{:>8}",
+        "", "cold", "remembered", "minting", "chars"
+    );
+    for algorithm in [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Hs256] {
+        let key = SigningKey::generate_with(algorithm, "k1")?;
+        let track = Claims::listening("anna", NOW, Duration::from_secs(3600))
+            .scope(Scope::Track(TRACK.into()))
+            .id(tokens::fresh_id()?);
+        row(algorithm.as_str(), &key, &track)?;
+        let regex = track
+            .clone()
+            .network("192.0.2.0/24".parse()?)
+            .method("GET")
+            .rule(Component::Extension, Match::Regex(r"^\.(mp4|m4s)$".into()));
+        row(
+            &format!("{}, regex, network", algorithm.as_str()),
+            &key,
+            &regex,
+        )?;
+    }
+    Ok(())
+}
+
+fn row(name: &str, key: &SigningKey, claims: &Claims) -> Result<(), Failure> {
+    let keyset = Keyset::new([key.public()])?;
+    let token = tokens::mint(key, claims)?;
+    let path = format!("/media/{TRACK}/00ff00ff/opus-96.mp4");
+    let request = Request {
+        method: "GET",
+        scheme: "https",
+        host: "music.example",
+        port: 443,
+        path: &path,
+        query: "",
+        client_ip: IpAddr::from([192, 0, 2, 7]),
+        client_country: None,
+        now_unix_s: NOW + 10,
+    };
+    tokens::verify(&keyset, &token, &request)?;
+    let cold = median(200, || {
+        let verdict = tokens::verify(&keyset, black_box(&token), &request);
+        black_box(verdict.is_ok());
+    });
+    let verifier = Verifier::new(keyset);
+    let remembered = median(20_000, || {
+        let verdict = verifier.verify(black_box(&token), &request);
+        black_box(verdict.is_ok());
+    });
+    let minting = median(200, || {
+        black_box(tokens::mint(key, claims).is_ok());
+    });
+    let us = |time: Duration| format!("{:.2} µs", time.as_secs_f64() * 1e6);
+    println!(
+        "{name:<28}{:>12}{:>12}{:>12}{:>8}",
+        us(cold),
+        us(remembered),
+        us(minting),
+        token.len()
+    );
+    Ok(())
+}
+
+/// Time of one call: the median of rounds of `calls`.
+fn median(calls: u32, mut call: impl FnMut()) -> Duration {
+    let mut rounds: Vec<Duration> = (0..ROUNDS)
+        .map(|_| {
+            let begun = Instant::now();
+            (0..calls).for_each(|_| call());
+            begun.elapsed() / calls
+        })
+        .collect();
+    rounds.sort();
+    rounds[ROUNDS / 2]
+}
