@@ -290,9 +290,10 @@ mod tests {
         args: Args,
     }
 
-    fn configured(flags: &[&str]) -> Config {
+    fn configured(flags: &[&str]) -> edge::Config {
         let flags = ["edge"].iter().chain(flags);
-        resolve(Cli::try_parse_from(flags).unwrap().args).unwrap()
+        let args = Cli::try_parse_from(flags).unwrap().args;
+        args.settings().unwrap().config
     }
 
     #[test]

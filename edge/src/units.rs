@@ -143,7 +143,10 @@ pub mod duration {
     pub fn serialize<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
         let ms = duration.as_millis();
         let units = [(3_600_000, "h"), (60_000, "m"), (1_000, "s")];
-        match units.iter().find(|(unit, _)| ms > 0 && ms % unit == 0) {
+        match units
+            .iter()
+            .find(|(unit, _)| ms > 0 && ms.is_multiple_of(*unit))
+        {
             Some((unit, name)) => to.collect_str(&format_args!("{}{name}", ms / unit)),
             None if ms == 0 => to.serialize_str("0s"),
             None => to.collect_str(&format_args!("{ms}ms")),

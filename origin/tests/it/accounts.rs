@@ -40,6 +40,7 @@ async fn a_session_opens_media_and_manifests_for_who_holds_the_keyset() {
         path,
         query: "",
         client_ip: IpAddr::from([127, 0, 0, 1]),
+        client_country: None,
         now_unix_s,
     };
     for path in [
