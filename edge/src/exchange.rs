@@ -355,6 +355,12 @@ pub trait Upstream: Send + Sync + 'static {
         request: http::Request<RequestBody>,
     ) -> Result<http::Response<BoxBody>, UpstreamError>;
 
+    /// Whether a request with those fields has come back from an upstream of ours: it would wait
+    /// for itself.
+    fn comes_back(&self, _: &HeaderMap) -> bool {
+        false
+    }
+
     /// Adds families to `/metrics`, with a label `upstream` whose values come from the
     /// configuration.
     fn render(&self, _out: &mut crate::metrics::Text) {}

@@ -36,6 +36,10 @@ impl Upstream for Replaceable {
         upstream.fetch(request).await
     }
 
+    fn comes_back(&self, headers: &http::HeaderMap) -> bool {
+        self.0.load().comes_back(headers)
+    }
+
     fn render(&self, out: &mut Text) {
         self.0.load().render(out);
     }

@@ -97,6 +97,10 @@ impl Edge {
 
     /// Answers a GET or HEAD from the cache, or through it.
     async fn answer(&self, asked: &Arc<Asked>) -> Response {
+        if self.store.upstream.comes_back(&asked.headers) {
+            // Fails at once, where joining the fetch that it is part of would last.
+            return self.pass(asked, RequestBody::Empty, Forward::Bypass).await;
+        }
         for _ in 0..ROUNDS {
             let answered = match self.look_up(asked, UnixMs::now()).await {
                 Found::Fresh(stored) => self.reuse(asked, &stored, Outcome::Hit, None).await,

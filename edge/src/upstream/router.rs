@@ -67,6 +67,10 @@ impl Upstream for Upstreams {
         }
         result
     }
+
+    fn comes_back(&self, headers: &HeaderMap) -> bool {
+        self.mark.read(headers) == Passed::Here
+    }
 }
 
 impl Upstreams {

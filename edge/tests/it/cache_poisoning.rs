@@ -107,25 +107,25 @@ impl Upstream for Gullible {
         }
         let mut response = http::Response::new(());
         let whole = body.clone();
-        match text("range").as_str() {
-            "" => {}
-            range => {
-                let (first, last) = range
-                    .strip_prefix("bytes=")
-                    .and_then(|r| r.split_once('-'))
-                    .unwrap_or(("0", ""));
-                if let (Ok(first), last) = (first.parse::<usize>(), last.parse::<usize>()) {
-                    let end = last.map_or(body.len(), |last| body.len().min(last + 1));
-                    if first < end {
-                        body = body[first..end].to_owned();
-                        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-                        let told = format!("bytes {first}-{}/{}", end - 1, whole.len());
-                        response
-                            .headers_mut()
-                            .insert("content-range", told.parse().unwrap());
-                    }
-                }
-            }
+        // One range of bytes; anything else is ignored (RFC 9110 §14.2).
+        let range = text("range");
+        let ends = range
+            .strip_prefix("bytes=")
+            .and_then(|range| range.split_once('-'))
+            .and_then(|(first, last)| {
+                let end = match last {
+                    "" => body.len(),
+                    last => body.len().min(last.parse::<usize>().ok()?.checked_add(1)?),
+                };
+                Some((first.parse::<usize>().ok()?, end))
+            });
+        if let Some((first, end)) = ends.filter(|(first, end)| first < end) {
+            body = body[first..end].to_owned();
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            let told = format!("bytes {first}-{}/{}", end - 1, whole.len());
+            response
+                .headers_mut()
+                .insert("content-range", told.parse().unwrap());
         }
         let headers = response.headers_mut();
         headers.insert("cache-control", "max-age=3600".parse().unwrap());

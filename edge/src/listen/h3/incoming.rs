@@ -289,7 +289,7 @@ mod tests {
     use super::*;
 
     /// HEADERS: GET https://a/ (RFC 9204's static table).
-    const GET: [u8; 8] = [0x1, 0x6, 0, 0, 0xd1, 0xd7, 0xc1, 0];
+    const GET: [u8; 7] = [0x1, 0x5, 0, 0, 0xd1, 0xd7, 0xc1];
     /// The same with its authority.
     fn get() -> Vec<u8> {
         let section = [&[0, 0, 0xd1, 0xd7, 0xc1, 0x50, 1][..], b"a"].concat();
