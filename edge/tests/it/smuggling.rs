@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use edge::config::HostPolicy;
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -28,7 +29,7 @@ async fn watched() -> (Edge, Seen) {
                 .await
                 .map(|b| b.to_bytes())
                 .unwrap_or_default();
-            let host = head.headers.get("x-forwarded-host");
+            let host = head.headers.get("host");
             noted.lock().push(format!(
                 "{} {} {} {}",
                 head.method,
@@ -40,7 +41,10 @@ async fn watched() -> (Edge, Seen) {
         }
     })
     .await;
-    (edge(origin.address, |_| {}).await, seen)
+    let edge = edge(origin.address, |config| {
+        config.upstream_host = HostPolicy::Client;
+    });
+    (edge.await, seen)
 }
 
 /// Everything the edge says until it closes, and whether it closed within a second.
@@ -204,7 +208,7 @@ async fn sound_requests_pass_as_what_they_are() {
     .await;
     // `Connection` can't strip what the upstream relies on.
     check(
-        "GET /w HTTP/1.1\r\nHost: a\r\nConnection: close, host, x-forwarded-host\r\n\r\n",
+        "GET /w HTTP/1.1\r\nHost: a\r\nConnection: close, host\r\n\r\n",
         1,
         &["GET /w a "],
     )
