@@ -22,11 +22,16 @@ pub(super) fn check(status: StatusCode, headers: &HeaderMap) -> Result<(), &'sta
             let sound = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
             sound.then_some(()).ok_or("content-length is no number")
         }
-        (None, Some(coding)) => coding
-            .as_bytes()
-            .eq_ignore_ascii_case(b"chunked")
-            .then_some(())
-            .ok_or("transfer-encoding other than chunked"),
+        (None, Some(coding)) => {
+            // What nobody can take for chunked, nor for nothing, ends with the connection (RFC 9112
+            // §6.3, item 4).
+            let coding = coding.as_bytes().to_ascii_lowercase();
+            let has = |word: &[u8]| coding.windows(word.len()).any(|part| part == word);
+            let sound = coding == b"chunked" || !(has(b"chunk") || has(b"identity"));
+            sound
+                .then_some(())
+                .ok_or("transfer-encoding not quite chunked")
+        }
         (None, None) => Ok(()),
     }
 }
