@@ -124,12 +124,12 @@ impl Asked {
         }
     }
 
-    /// The request as it came, to be passed on. What a HEAD brings back may renew what is stored, so
-    /// that it goes without what isn't in the key.
+    /// The request as it came, to be passed on; a GET or HEAD without what isn't in the key, so that
+    /// nobody is answered by it, and that what a HEAD brings back may renew what is stored.
     pub(crate) fn as_is(&self, body: RequestBody) -> http::Request<RequestBody> {
         let mut request = self.request(self.method.clone(), body);
         match self.method {
-            Method::HEAD => fields::strip_overrides(request.headers_mut()),
+            Method::GET | Method::HEAD => fields::strip_overrides(request.headers_mut()),
             Method::OPTIONS | Method::TRACE => fields::count_hop(request.headers_mut()),
             _ => {}
         }
