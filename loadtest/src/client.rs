@@ -20,6 +20,10 @@ use crate::{
 /// Most body bytes that are kept, for catalogues and indexes.
 const MAX_KEPT_BYTES: u64 = 64 << 20;
 
+/// Most connections that a request finds closed before it fails. A server that hands over to another
+/// process may close the next one too, if it had let it in before.
+const MAX_REPLACED: usize = 2;
+
 /// A request to make.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
@@ -241,12 +245,15 @@ impl Link {
     }
 
     /// Makes one request and checks its answer: status, range and length. A connection that was
-    /// closed while it was idle is replaced first, as every client does.
+    /// closed before the request went out is replaced first, as every client does.
     pub(crate) async fn fetch(&self, ask: &Ask) -> Result<Got, Failure> {
-        match self.attempt(ask).await {
-            Err(Failure::Closed) => self.attempt(ask).await,
-            outcome => outcome,
+        for _ in 0..MAX_REPLACED {
+            match self.attempt(ask).await {
+                Err(Failure::Closed) => {}
+                outcome => return outcome,
+            }
         }
+        self.attempt(ask).await
     }
 
     async fn attempt(&self, ask: &Ask) -> Result<Got, Failure> {

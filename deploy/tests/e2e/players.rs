@@ -165,17 +165,18 @@ fn vlc_plays_hls_dash_and_files() {
     let tracks = format!("/v1/tracks/{}", published.id);
     let rate = published.renditions()[0]["sample_rate"].as_f64().unwrap();
     let whole_s = published.renditions()[0]["valid"].as_f64().unwrap() / rate;
-    for path in [
-        format!("{tracks}/index.m3u8"),
-        format!("{tracks}/manifest.mpd"),
-        published.media("aac-128"),
+    // VLC 3 plays the first two segments of any on-demand DASH file twice, also of files that ffmpeg
+    // made and nginx serves: both of 1.92 s here.
+    for (path, twice_s) in [
+        (format!("{tracks}/index.m3u8"), 0.0),
+        (format!("{tracks}/manifest.mpd"), 3.84),
+        (published.media("aac-128"), 0.0),
     ] {
         let heard_s = vlc(&shared.url(&path));
         println!("VLC {path}: {heard_s:.2} s of {whole_s:.2} s");
-        // What its output has not played yet when it leaves, it drops; and where it changes the
-        // rendition, after the first segment of 1.92 s, it begins the file again.
+        // What its output has not played yet when it leaves, it drops.
         assert!(
-            (whole_s - 3.0..whole_s + 0.3).contains(&heard_s),
+            (whole_s - 1.0..whole_s + twice_s + 0.3).contains(&heard_s),
             "{path}: {heard_s} s of {whole_s} s"
         );
     }
@@ -197,7 +198,8 @@ fn vlc(url: &str) -> f64 {
         command
             .args(["timeout", "--kill-after=5", "60", "cvlc"])
             .args(["--quiet", "--intf=dummy", "--no-video", "--play-and-exit"])
-            .arg("--aout=afile")
+            // One rendition throughout: at a change of rate it writes another header in mid-file.
+            .args(["--aout=afile", "--adaptive-logic=highest"])
             .arg(format!("--audiofile-file={}", sound.display()))
             .arg(url)
             .env("HOME", dir.path()),

@@ -1,6 +1,6 @@
 //! HTTP/1.1 and HTTP/2 by hyper, with or without TLS.
 
-use std::time::Instant;
+use std::{error::Error as _, time::Instant};
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
@@ -122,10 +122,25 @@ async fn receive(
 
 /// The failure of a request that got no answer: one that comes back was not sent at all.
 fn unsent(mut error: TrySendError<Request<Empty<Bytes>>>) -> Failure {
-    match error.take_message() {
-        Some(_) => Failure::Closed,
-        None => broken(error.into_error()),
+    if error.take_message().is_some() {
+        return Failure::Closed;
     }
+    let error = error.into_error();
+    if is_unprocessed(&error) {
+        return Failure::Closed;
+    }
+    broken(error)
+}
+
+/// Whether an HTTP/2 server says that it has not looked at the request (RFC 9113 §8.7): it may go on
+/// another connection. Streams below the number in a GOAWAY are answered and don't come here.
+fn is_unprocessed(error: &hyper::Error) -> bool {
+    let told = error.source().and_then(|e| e.downcast_ref::<h2::Error>());
+    told.is_some_and(|e| {
+        e.is_remote()
+            && (e.reason() == Some(h2::Reason::REFUSED_STREAM)
+                || e.is_go_away() && e.reason() == Some(h2::Reason::NO_ERROR))
+    })
 }
 
 fn broken(error: hyper::Error) -> Failure {
