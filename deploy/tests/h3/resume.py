@@ -51,9 +51,13 @@ async def visit(host, port, path, tickets, ticket=None, early=False):
         session_ticket_handler=tickets.append,
         wait_connected=not early,
     ) as client:
+        before = len(tickets)
         client.get(path)
-        status = await asyncio.wait_for(client.status, 10)
-        await asyncio.sleep(0.3)
+        status = await asyncio.wait_for(client.status, 30)
+        for _ in range(100):
+            if len(tickets) > before:
+                break
+            await asyncio.sleep(0.1)
         tls = client._quic.tls
         return {"status": status, "resumed": tls.session_resumed, "early": tls.early_data_accepted}
 

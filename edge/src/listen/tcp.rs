@@ -14,6 +14,7 @@ use futures_util::FutureExt;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ServerConfig, ServerConnection};
+use socket2::SockRef;
 use tokio::{
     io::AsyncReadExt,
     net::{TcpListener, TcpStream},
@@ -40,6 +41,10 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Pause after `accept` failed for want of descriptors or memory, so that the loop doesn't spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Bytes that the kernel takes of a connection before it has sent them: one 64 KiB response and
+/// what goes with it. Without a bound it takes megabytes for a reader that is slow.
+const UNSENT: u32 = 128 << 10;
+
 /// Serves a TCP socket until the drain begins: TLS where `tls` is given, else in the clear.
 pub(crate) async fn serve<S: Service>(
     current: Arc<Current<S>>,
@@ -47,6 +52,8 @@ pub(crate) async fn serve<S: Service>(
     tls: Option<Arc<ServerConfig>>,
 ) {
     let drain = current.load().drain.clone();
+    // Connections inherit it.
+    let _ = SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -119,15 +126,19 @@ async fn connection<S: Service>(
         }
     } else {
         // An idle connection may stay silent until its first request; from its first byte on, the
-        // connection's own timeouts run.
-        let silent = timeout(limits.idle, tcp.readable());
+        // connection's own timeouts run. That a socket is said to be readable doesn't mean that a
+        // byte is there.
+        let mut byte = [0];
+        let silent = timeout(limits.idle, tcp.peek(&mut byte));
         let drained = async {
             shared.drain.cancelled().await;
             tokio::time::sleep(limits.drain_idle).await;
         };
         let spoke = tokio::select! { spoke = silent => spoke, () = drained => return };
-        if spoke.is_err() {
-            return shared.observer.metrics.cut(Protocol::H1, Cut::Idle);
+        match spoke {
+            Ok(Ok(1..)) => {}
+            Ok(Ok(0) | Err(_)) => return,
+            Err(_) => return shared.observer.metrics.cut(Protocol::H1, Cut::Idle),
         }
         match timeout(limits.header, find_protocol(&mut tcp)).await {
             Ok(Some((protocol, prefix))) => (protocol, None, prefix),
@@ -297,6 +308,9 @@ async fn watch<S, C>(
         End::Done(()) => wire.cut(),
     };
     if let Some(why) = why {
+        if why == Cut::Stall {
+            wire.abort();
+        }
         shared.observer.metrics.cut(protocol, why);
     }
 }

@@ -9,11 +9,13 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use hyper::rt::ReadBufCursor;
 use parking_lot::Mutex;
 use rustls::ServerConnection;
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -109,6 +111,12 @@ impl Wire {
     /// Why the guard refused the connection, if it did.
     pub(crate) fn cut(&self) -> Option<Cut> {
         self.0.lock().guard.cut()
+    }
+
+    /// Has the connection reset when it is dropped: the kernel would hold what a client doesn't read
+    /// for minutes after a close.
+    pub(crate) fn abort(&self) {
+        let _ = SockRef::from(&self.0.lock().tcp).set_linger(Some(Duration::ZERO));
     }
 
     /// Sends what is gathered. Call after each poll of hyper's connection.

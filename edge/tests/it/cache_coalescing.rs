@@ -17,7 +17,7 @@ const SIZE: usize = 600_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_cold_requests_make_one_fetch() {
-    let origin = Origin::slow(Duration::from_millis(100));
+    let origin = Origin::slow(Duration::from_secs(1));
     origin.put("/a", Resource::immutable(pattern(SIZE, 1), "\"1\""));
     let edge = edge(&origin).await;
     let clients: Vec<_> = (0..1000)

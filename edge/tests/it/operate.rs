@@ -264,7 +264,6 @@ async fn an_idle_connection_gets_one_more_answer_in_a_drain() {
 }
 
 #[tokio::test]
-#[ignore = "a connection kept after a miss outlives the drain's idle time: not mended yet"]
 async fn silence_ends_an_idle_connection_in_a_drain() {
     let origin = object_origin(pattern(1000)).await;
     let edge = edge(origin.address, |_| {}).await;

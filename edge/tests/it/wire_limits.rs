@@ -186,3 +186,55 @@ async fn requests_without_a_sound_host_are_refused() {
         assert!(got.starts_with("HTTP/1.1 400 "), "{head:?}: {got}");
     }
 }
+
+/// Bytes that the kernel holds for a connection between these ports, sent or not.
+fn held_by_kernel(local: u16, remote: u16) -> Option<u64> {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let ports = (format!(":{local:04X}"), format!(":{remote:04X}"));
+    table.lines().find_map(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let ours = words.next()?.ends_with(&ports.0) && words.next()?.ends_with(&ports.1);
+        let (sent, _) = words.nth(1)?.split_once(':')?;
+        ours.then(|| u64::from_str_radix(sent, 16).unwrap())
+    })
+}
+
+#[tokio::test]
+async fn little_waits_in_the_kernel_for_a_slow_reader() {
+    let origin = object_origin(pattern(12 << 20)).await;
+    let edge = edge(origin.address, |_| {}).await;
+    edge.plain().await.get("/a", &[]).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(8 << 10).unwrap();
+    let mut tcp = socket.connect(edge.http()).await.unwrap();
+    tcp.write_all(b"GET /a HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let (local, remote) = (edge.http().port(), tcp.local_addr().unwrap().port());
+    let held = || held_by_kernel(local, remote).unwrap_or(0);
+    let mut most = 0;
+    for _ in 0..50 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        most = most.max(held());
+    }
+    assert!(held() > 0, "it was all taken");
+    assert!(most <= 320 << 10, "{most} bytes");
+}
+
+#[tokio::test]
+async fn the_kernel_keeps_nothing_of_a_reader_that_was_cut_off() {
+    let origin = object_origin(pattern(12 << 20)).await;
+    let edge = edge(origin.address, |config| config.limits = tight()).await;
+    edge.plain().await.get("/a", &[]).await;
+    let mut tcp = TcpStream::connect(edge.http()).await.unwrap();
+    tcp.write_all(b"GET /a HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let (local, remote) = (edge.http().port(), tcp.local_addr().unwrap().port());
+    let end = Instant::now() + Duration::from_secs(20);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    while held_by_kernel(local, remote).is_some() {
+        assert!(Instant::now() < end, "the kernel still holds it");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

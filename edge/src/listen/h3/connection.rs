@@ -158,7 +158,7 @@ impl<S: Service> Connection<S> {
                     if Some(id) == self.control {
                         self.close(Code::ClosedCriticalStream, bench.now);
                     } else {
-                        self.fail(id, Fault::Gone, bench.now);
+                        self.stopped(id, bench.now);
                     }
                 }
                 _ => {}
@@ -548,6 +548,21 @@ impl<S: Service> Connection<S> {
         }
         let _ = self.quic.send_stream(id).reset(code.into());
         self.ended(now);
+    }
+
+    /// The client wants no more of a response.
+    fn stopped(&mut self, id: StreamId, now: Instant) {
+        if self.find(id).is_some() {
+            return self.fail(id, Fault::Gone, now);
+        }
+        // All of it is with QUIC, which would go on sending: that has cost as much.
+        let _ = self
+            .quic
+            .send_stream(id)
+            .reset(Code::RequestCancelled.into());
+        if !self.resets.spend(1.0, || now) {
+            self.close(Code::ExcessiveLoad, now);
+        }
     }
 
     /// One request less.
