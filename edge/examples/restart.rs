@@ -146,6 +146,7 @@ async fn get(edge: &Edge, n: u64) -> Result<(), Failure> {
             protocol: Protocol::H1,
             peer: SocketAddr::from(([127, 0, 0, 1], 1)),
             received: Instant::now(),
+            interim: Default::default(),
         })
         .await;
     let mut got = Vec::new();

@@ -12,7 +12,7 @@ use http::{
 use crate::{
     cache::key::ObjectKey,
     cache_status::Key,
-    exchange::{Protocol, RequestBody},
+    exchange::{Interim, Protocol, RequestBody},
     policy::{directives, fields, rules::Rules},
     range::Ranges,
 };
@@ -40,6 +40,8 @@ pub(crate) struct Asked {
     pub(crate) range: Option<Ranges>,
     /// Whether nobody has asked for it yet.
     pub(crate) ahead: bool,
+    /// Where interim responses go.
+    pub(crate) interim: Interim,
 }
 
 impl Asked {
@@ -71,6 +73,7 @@ impl Asked {
             protocol,
             rules,
             ahead: false,
+            interim: Interim::default(),
         }
     }
 
@@ -163,6 +166,9 @@ impl Asked {
         *request.method_mut() = method;
         *request.uri_mut() = Uri::from(self.target.clone());
         *request.headers_mut() = headers;
+        if self.interim.is_taken() {
+            request.extensions_mut().insert(self.interim.clone());
+        }
         request
     }
 }

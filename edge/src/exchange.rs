@@ -20,6 +20,8 @@ use http::{
 use http_body::{Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 
+pub use crate::interim::Interim;
+
 /// The protocol a request came in by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
@@ -90,6 +92,8 @@ pub struct Request {
     pub peer: SocketAddr,
     /// When the head was complete.
     pub received: Instant,
+    /// Where interim responses go.
+    pub interim: Interim,
 }
 
 impl fmt::Debug for Request {
@@ -346,7 +350,7 @@ pub trait Upstream: Send + Sync + 'static {
     /// origin form (path and query); `Host` is the client's authority, which the implementation
     /// may replace; hop-by-hop fields are already gone. The body yields exactly what the upstream
     /// framed: one cut short ends with an error. Dropping the future or the body abandons the
-    /// exchange.
+    /// exchange. Interim responses go where the request's extension [`Interim`] says.
     ///
     /// # Errors
     /// [`UpstreamError`] where no final response head arrived.

@@ -19,6 +19,7 @@ pub mod exchange;
 pub mod fuzzing;
 pub mod geoip;
 pub mod handover;
+mod interim;
 mod limits;
 mod link;
 mod listen;

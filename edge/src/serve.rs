@@ -166,10 +166,12 @@ impl Edge {
             headers,
             body,
             protocol,
+            interim,
             ..
         } = request;
         let rules = self.rules.load_full();
-        let asked = Asked::new(method, authority, target, headers, protocol, rules);
+        let mut asked = Asked::new(method, authority, target, headers, protocol, rules);
+        asked.interim = interim;
         (Arc::new(asked), body)
     }
 }

@@ -436,6 +436,7 @@ impl World {
             protocol: Protocol::H2,
             peer: SocketAddr::from(([192, 0, 2, u8::try_from(client).unwrap()], 1)),
             received: std::time::Instant::now(),
+            interim: Default::default(),
         }
     }
 }

@@ -22,7 +22,7 @@ use tokio::time::Sleep;
 
 use super::{Shared, exchange::Exchange, vitals::Vitals};
 use crate::exchange::{
-    Body, BodyError, Facts, Outcome, Protocol, Request, RequestBody, Response, Service,
+    Body, BodyError, Facts, Interim, Outcome, Protocol, Request, RequestBody, Response, Service,
 };
 
 /// Answers the requests of one connection.
@@ -124,6 +124,8 @@ impl<S: Service> Connection<S> {
             protocol: self.protocol,
             peer: self.peer,
             received: Instant::now(),
+            // hyper has no way to send them, but for the 100 that it sends by itself on HTTP/1.1.
+            interim: Interim::default(),
         };
         (request, fault)
     }

@@ -4,6 +4,7 @@
 mod allowance;
 pub(crate) mod bind;
 pub(crate) mod exchange;
+pub(crate) mod expect;
 mod expiry;
 pub(crate) mod fuzzing;
 mod guard;

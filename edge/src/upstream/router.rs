@@ -25,7 +25,7 @@ use super::{
     transport::{Failure, fault},
 };
 use crate::{
-    exchange::{BoxBody, RequestBody, Upstream, UpstreamError, UpstreamFault},
+    exchange::{BoxBody, Interim, RequestBody, Upstream, UpstreamError, UpstreamFault},
     metrics::Metrics,
 };
 
@@ -408,6 +408,7 @@ struct Template {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
+    interim: Option<Interim>,
 }
 
 impl Template {
@@ -426,6 +427,7 @@ impl Template {
             method: request.method().clone(),
             uri: request.uri().clone(),
             headers: request.headers().clone(),
+            interim: request.extensions().get().cloned(),
         })
     }
 
@@ -434,6 +436,9 @@ impl Template {
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
+        if let Some(interim) = self.interim.clone() {
+            request.extensions_mut().insert(interim);
+        }
         request
     }
 }

@@ -21,7 +21,7 @@ use super::{
     stats::Stats,
     upload::Progress,
 };
-use crate::exchange::{BodyError, RequestBody, UpstreamError, UpstreamFault};
+use crate::exchange::{BodyError, Interim, RequestBody, UpstreamError, UpstreamFault};
 
 /// Connections that one request may find closed under it before it gives up.
 const STALE_MAX: u32 = 3;
@@ -106,6 +106,12 @@ impl Transport {
         mut fresh: bool,
     ) -> Result<(Response<Incoming>, Held), Failure> {
         let progress = Progress::of(&mut request);
+        if let Some(interim) = request.extensions_mut().remove::<Interim>() {
+            // Of HTTP/1.1 alone: hyper drops those of HTTP/2.
+            hyper::ext::on_informational(&mut request, move |told| {
+                interim.forward(told.status(), told.headers());
+            });
+        }
         let limit = self.limits.first_byte;
         let mut stale = 0;
         loop {

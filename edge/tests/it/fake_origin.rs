@@ -318,6 +318,7 @@ pub(crate) fn request(method: Method, target: &str, fields: &[(&'static str, &st
         received: Instant::now(),
     }
 }
+        interim: Default::default(),
 
 /// Reads a response to its end.
 pub(crate) async fn read(response: Response) -> Got {

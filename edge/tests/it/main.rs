@@ -20,6 +20,7 @@ mod fake_origin;
 mod fuzzed;
 mod hostile_origin;
 mod limits;
+mod interim;
 mod mmdb;
 mod moody_origin;
 mod operate;

@@ -352,11 +352,11 @@ impl Client {
                     stream.send_data(body).await.map_err(|e| text(&e))?;
                 }
                 stream.finish().await.map_err(|e| text(&e))?;
-                let (parts, ()) = stream
-                    .recv_response()
-                    .await
-                    .map_err(|e| text(&e))?
-                    .into_parts();
+                let mut head = stream.recv_response().await.map_err(|e| text(&e))?;
+                while head.status().is_informational() {
+                    head = stream.recv_response().await.map_err(|e| text(&e))?;
+                }
+                let (parts, ()) = head.into_parts();
                 let mut body = Vec::new();
                 while let Some(mut data) = stream.recv_data().await.map_err(|e| text(&e))? {
                     use bytes::Buf;

@@ -93,36 +93,6 @@ async fn interim_responses_are_not_taken_for_the_final_one() {
     }
 }
 
-#[tokio::test]
-async fn whoever_expects_100_is_told_to_go_on() {
-    let origin = origin(|request| async move {
-        assert!(!request.headers().contains_key("expect"));
-        let body = request.into_body().collect().await.unwrap().to_bytes();
-        answer(200, &[], body)
-    })
-    .await;
-    let edge = edge(origin.address, |_| {}).await;
-    let mut client = TcpStream::connect(edge.http()).await.unwrap();
-    let head = "POST /a HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\nconnection: close\r\n\r\n";
-    client.write_all(head.as_bytes()).await.unwrap();
-    let mut interim = [0; 25];
-    timeout(PATIENCE, client.read_exact(&mut interim))
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
-    client.write_all(b"hi").await.unwrap();
-    let mut got = String::new();
-    timeout(PATIENCE, client.read_to_string(&mut got))
-        .await
-        .unwrap()
-        .unwrap();
-    assert!(
-        got.starts_with("HTTP/1.1 200") && got.ends_with("hi"),
-        "{got}"
-    );
-}
-
 /// An answer that ends with a trailer field.
 fn with_trailers(cc: &'static str) -> Answer {
     let mut trailers = HeaderMap::new();

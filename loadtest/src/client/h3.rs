@@ -58,7 +58,10 @@ pub(super) async fn exchange(
         .await
         .map_err(|_| Failure::Closed)?;
     stream.finish().await.map_err(broken)?;
-    let answer = stream.recv_response().await.map_err(broken)?;
+    let mut answer = stream.recv_response().await.map_err(broken)?;
+    while answer.status().is_informational() {
+        answer = stream.recv_response().await.map_err(broken)?;
+    }
     let mut receiving = Receiving::new(ask, answer.status(), answer.headers(), started);
     while let Some(mut data) = stream.recv_data().await.map_err(broken)? {
         while data.has_remaining() {

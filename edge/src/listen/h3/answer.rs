@@ -1,7 +1,7 @@
 //! A response as frames: what is still to be handed to QUIC.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body::Frame;
 use quinn_proto::{SendStream, WriteError};
 
@@ -67,6 +67,15 @@ impl Answer {
         this
     }
 
+    /// Comes behind what else there is to be written of the stream.
+    pub(super) fn follow(&mut self, mut before: Vec<Bytes>) {
+        if !before.is_empty() {
+            self.framing += before.iter().map(Bytes::len).sum::<usize>();
+            before.append(&mut self.chunks);
+            self.chunks = before;
+        }
+    }
+
     /// Appends the body's next frame.
     pub(super) fn push(&mut self, frame: Frame<Bytes>) {
         match frame.into_data() {
@@ -124,6 +133,17 @@ impl Answer {
     pub(super) fn waits(&self) -> bool {
         !self.chunks.is_empty()
     }
+}
+
+/// The HEADERS frame of an interim response (RFC 9114 §4.1).
+pub(super) fn interim(status: StatusCode, headers: &HeaderMap) -> Bytes {
+    let mut section = BytesMut::new();
+    qpack::encode(&mut section, status, headers);
+    let mut out = BytesMut::with_capacity(section.len() + HEAD_FRAME);
+    put_varint(&mut out, kind::HEADERS);
+    put_varint(&mut out, section.len() as u64);
+    out.extend_from_slice(&section);
+    out.freeze()
 }
 
 /// The HEADERS frame, and the header of the DATA frame that follows where the length is known.

@@ -18,7 +18,7 @@ use futures_util::{
 use http::{HeaderMap, Method, StatusCode, uri::PathAndQuery, uri::Scheme};
 use http_body::Frame;
 use http_body_util::BodyExt;
-use quinn_proto::{Dir, Event, StreamEvent, StreamId};
+use quinn_proto::{Dir, Event, StreamEvent, StreamId, WriteError};
 
 use super::{
     UnderWay,
@@ -38,10 +38,14 @@ use crate::{
         Shared,
         allowance::{Allowance, RESETS_PER_SECOND},
         exchange::Exchange,
+        expect::{self, Expected},
         slots::Slot,
     },
     metrics::Cut,
 };
+
+/// Interim responses to one request; more are dropped.
+const INTERIMS: u32 = 8;
 
 /// What a request was waiting for.
 pub(super) enum Done {
@@ -314,7 +318,13 @@ impl<S: Service> Connection<S> {
                         return;
                     }
                 }
-                incoming::Event::Head(head, length) => stream.head = Some((head, length)),
+                incoming::Event::Head(head, length) => {
+                    let expects = stream.receiving && expect::continues(&head.fields);
+                    stream.head = Some((head, length));
+                    if expects {
+                        self.expect(i, bench);
+                    }
+                }
                 incoming::Event::TooLarge(status) => return self.too_large(i, status, bench),
                 incoming::Event::Data(bytes) => self.body(i, Frame::data(bytes), bench),
                 incoming::Event::Trailers(fields) => self.body(i, Frame::trailers(fields), bench),
@@ -390,6 +400,42 @@ impl<S: Service> Connection<S> {
         }
     }
 
+    /// Asks the service though nothing of the body has come: the client waits for a word first.
+    fn expect(&mut self, i: usize, bench: &mut Bench<'_>) {
+        let stream = &mut self.streams[i];
+        let Some((_, len)) = stream.head else { return };
+        stream.since = bench.now;
+        let key = self.key(self.streams[i].id);
+        let (sender, receiver) = upload::channel(bench.wakes, key);
+        self.streams[i].upload = Some(sender);
+        let body = Expected::new(receiver, bench.wakes.interim(key)).boxed_unsync();
+        self.ask(i, RequestBody::Stream { body, len }, bench);
+    }
+
+    /// Sends an interim response, unless the final one is there.
+    pub(super) fn interim(&mut self, id: StreamId, frame: Bytes, bench: &mut Bench<'_>) {
+        let Some(i) = self.find(id) else { return };
+        let stream = &mut self.streams[i];
+        if stream.answer.is_none() && stream.interims_total < INTERIMS {
+            stream.interims_total += 1;
+            stream.interims.push(frame);
+            self.write_interims(i, bench.now);
+        }
+    }
+
+    fn write_interims(&mut self, i: usize, now: Instant) {
+        let stream = &mut self.streams[i];
+        let id = stream.id;
+        while !stream.interims.is_empty() {
+            let mut out = self.quic.send_stream(id);
+            match out.write_chunks(&mut stream.interims) {
+                Ok(written) => drop(stream.interims.drain(..written.chunks)),
+                Err(WriteError::Blocked) => return,
+                Err(_) => return self.fail(id, Fault::Gone, now),
+            }
+        }
+    }
+
     /// Answers a head over its limits.
     fn too_large(&mut self, i: usize, status: StatusCode, bench: &mut Bench<'_>) {
         self.cut(Cut::Limit);
@@ -402,7 +448,7 @@ impl<S: Service> Connection<S> {
             body: Body::Empty,
             facts: Facts::default(),
         };
-        self.streams[i].answer = Some(Answer::new(&mut response));
+        self.streams[i].answered(&mut response);
         self.write(id, bench);
     }
 
@@ -427,6 +473,7 @@ impl<S: Service> Connection<S> {
             protocol: Protocol::H3,
             peer: self.peer,
             received: bench.now,
+            interim: bench.wakes.interim(self.key(id)),
         };
         let shared = &self.shared;
         self.streams[i].exchange = Some(Exchange::begin(&shared.observer, None, &request));
@@ -460,7 +507,7 @@ impl<S: Service> Connection<S> {
                     let facts = std::mem::take(&mut response.facts);
                     exchange.answered(response.status.as_u16(), facts);
                 }
-                stream.answer = Some(Answer::new(&mut response));
+                stream.answered(&mut response);
             }
             Done::Next(body, next) => {
                 let Some(answer) = &mut stream.answer else {
@@ -487,7 +534,7 @@ impl<S: Service> Connection<S> {
         let Some(i) = self.find(id) else { return };
         let stream = &mut self.streams[i];
         let Some(answer) = &mut stream.answer else {
-            return;
+            return self.write_interims(i, bench.now);
         };
         let wrote = answer.write(self.quic.send_stream(id));
         let (wrote, bytes) = match wrote {

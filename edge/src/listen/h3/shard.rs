@@ -349,7 +349,7 @@ impl<S: Service> Shard<S> {
     fn take_woken(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         self.wakes.take(&mut self.woken, cx.waker());
         let mut woken = std::mem::take(&mut self.woken);
-        let any = !woken.is_empty();
+        let any = self.interims(now) || !woken.is_empty();
         for key in woken.drain(..) {
             self.go_on(key, now, |connection, bench| {
                 connection.read(key.stream, bench);
@@ -359,11 +359,25 @@ impl<S: Service> Shard<S> {
         any
     }
 
+    /// Sends interim responses.
+    fn interims(&mut self, now: Instant) -> bool {
+        let interims = self.wakes.interims();
+        let any = !interims.is_empty();
+        for (key, frame) in interims {
+            self.go_on(key, now, |connection, bench| {
+                connection.interim(key.stream, frame, bench);
+            });
+        }
+        any
+    }
+
     /// Finishes what requests were waiting for.
     fn work(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let mut any = false;
         while let Poll::Ready(Some(result)) = self.jobs.poll_next_unpin(cx) {
             any = true;
+            // What came before a final response goes out before it.
+            self.interims(now);
             let Ok((key, done)) = result else { continue };
             self.finish(key, done, now);
         }

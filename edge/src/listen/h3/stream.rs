@@ -7,7 +7,7 @@ use futures_util::stream::AbortHandle;
 use quinn_proto::{Connection, ReadError, StreamId};
 
 use super::{answer::Answer, head::Head, incoming::Incoming, upload::Sender};
-use crate::{config::Limits, listen::exchange::Exchange};
+use crate::{config::Limits, exchange::Response, listen::exchange::Exchange};
 
 /// Most bytes taken from QUIC at a time.
 const CHUNK: usize = 16 << 10;
@@ -28,6 +28,10 @@ pub(super) struct Stream {
     pub(super) exchange: Option<Exchange>,
     /// What the service, or the response's body, is being waited for with.
     pub(super) job: Option<AbortHandle>,
+    /// Interim responses still to be written, while there is no answer.
+    pub(super) interims: Vec<Bytes>,
+    /// How many there were.
+    pub(super) interims_total: u32,
     /// Since the service has answered.
     pub(super) answer: Option<Answer>,
     pub(super) pace: Pace,
@@ -57,12 +61,21 @@ impl Stream {
             upload: None,
             exchange: None,
             job: None,
+            interims: Vec::new(),
+            interims_total: 0,
             answer: None,
             pace: Pace {
                 since: now,
                 bytes: 0,
             },
         }
+    }
+
+    /// The final response is here; it comes behind interim ones.
+    pub(super) fn answered(&mut self, response: &mut Response) {
+        let mut answer = Answer::new(response);
+        answer.follow(std::mem::take(&mut self.interims));
+        self.answer = Some(answer);
     }
 
     /// Whether its head, or the end behind it, is still to come.
