@@ -4,10 +4,13 @@
 //! It is taken out of the request before anything else looks: it is in no cache key and reaches no
 //! upstream. Parsing is pure, allocates nothing, and skips what it doesn't understand.
 
+mod next;
+
 use std::io::Write as _;
 
 use http::uri::PathAndQuery;
 
+pub(crate) use self::next::Next;
 use crate::{exchange::Request, log::write_text};
 
 /// Longest text that is kept of one request; what is behind it is not looked at.

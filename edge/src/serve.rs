@@ -59,7 +59,7 @@ impl Service for Edge {
                     }
                     body => Box::pin(self.change(&asked, body)).await,
                 };
-                self.ahead.follow(&asked, peer, &response);
+                self.ahead.follow(&asked, peer, &response, cmcd.as_ref());
                 response.facts.subject = admitted.subject;
                 if let Some(renewed) = admitted.renewed {
                     renewed.add_to(&mut response.headers);

@@ -1,5 +1,5 @@
-//! Fetching what will be asked for: the next slices of who reads in order, and the targets of
-//! `Link: <…>; rel=prefetch` in responses.
+//! Fetching what will be asked for: the next slices of who reads in order, the targets of
+//! `Link: <…>; rel=prefetch` in responses, and what a player says it will ask for next (CMCD).
 //!
 //! It only fills the cache: every request that comes later is judged by itself, token and all.
 //! Nothing of the client's goes upstream but its `Accept-Encoding`, and only paths of the same host
@@ -10,6 +10,7 @@ use std::{
     collections::HashMap,
     hash::BuildHasher as _,
     net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -30,6 +31,7 @@ use super::{
 };
 use crate::{
     asked::Asked,
+    cmcd::{Cmcd, Next},
     exchange::Response,
     link,
     policy::{UnixMs, reuse},
@@ -47,11 +49,11 @@ const RECENT: usize = 1 << 12;
 /// How long a target isn't prefetched again.
 const AGAIN_S: u64 = 30;
 
-/// Bytes asked for of a target: its head and first seconds.
-const HEAD: u64 = 256 << 10;
-
 /// A client's share of the budget.
 const SHARE: u64 = 8;
+
+/// Bytes asked for of a target: its head and first seconds.
+const HEAD: u64 = 256 << 10;
 
 /// Fills under way at which the upstream counts as busy.
 const BUSY: u64 = 128;
@@ -94,7 +96,13 @@ impl Ahead {
     }
 
     /// Looks at what a client is sent, and fetches what it will want next. Never waits.
-    pub(crate) fn follow(self: &Arc<Self>, asked: &Arc<Asked>, peer: SocketAddr, sent: &Response) {
+    pub(crate) fn follow(
+        self: &Arc<Self>,
+        asked: &Arc<Asked>,
+        peer: SocketAddr,
+        sent: &Response,
+        cmcd: Option<&Cmcd>,
+    ) {
         let ok = matches!(sent.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
         if self.budget == 0 || !ok || asked.method != Method::GET {
             return;
@@ -113,8 +121,18 @@ impl Ahead {
         }
         if sent.headers.contains_key(LINK) {
             for target in link::prefetch(&sent.headers, &asked.target) {
-                self.prefetch(asked, client, target);
+                let last = self.store.slice_number(HEAD - 1);
+                self.prefetch(asked, client, target, 0..=last);
             }
+        }
+        for Next { target, range } in cmcd.map_or_else(Vec::new, |cmcd| cmcd.next(&asked.target)) {
+            let (first, last) = range.unwrap_or((0, HEAD - 1));
+            let from = self.store.slice_number(first);
+            let most = self
+                .store
+                .slice_number(HEAD.max(self.store.slice * u64::from(AHEAD)) - 1);
+            let to = self.store.slice_number(last).min(from.saturating_add(most));
+            self.prefetch(asked, client, target, from..=to);
         }
     }
 
@@ -169,23 +187,37 @@ impl Ahead {
         });
     }
 
-    /// Fetches the beginning of what a response names.
-    fn prefetch(self: &Arc<Self>, from: &Asked, client: IpAddr, target: PathAndQuery) {
-        let asked = Arc::new(from.for_prefetch(target, head_fields(from)));
+    /// Fetches some slices of what a response or a player names.
+    fn prefetch(
+        self: &Arc<Self>,
+        from: &Asked,
+        client: IpAddr,
+        target: PathAndQuery,
+        slices: RangeInclusive<u32>,
+    ) {
+        let (first, last) = slices.into_inner();
+        let range = format!(
+            "bytes={}-{}",
+            u64::from(first) * self.store.slice,
+            (u64::from(last) + 1) * self.store.slice - 1
+        );
+        let asked = Arc::new(from.for_prefetch(target, fields(from, range)));
         let key = asked.key;
-        if !self.is_due(key, UnixMs::now()) {
+        if !self.is_due(key, first, UnixMs::now()) {
             return;
         }
-        let Some(claim) = self.claim(client, HEAD.max(self.store.slice)) else {
+        let bytes = u64::from(last - first + 1) * self.store.slice;
+        let Some(claim) = self.claim(client, bytes) else {
             return;
         };
         let ahead = self.clone();
         tokio::spawn(async move {
             let _claim = claim;
             let record = ahead.store.record(key).await;
-            let known = record.as_ref().is_some_and(|record| {
-                record.variants.iter().any(|stored| {
+            let held = record.as_ref().and_then(|record| {
+                record.variants.iter().find(|stored| {
                     stored.usable()
+                        && stored.selecting.matches(&asked.headers, &stored.headers)
                         && stored.answers(&asked)
                         && ahead.store.judge(&asked, stored) == Verdict::Keep
                         && reuse::decide(&stored.freshness, &asked.cc, false, UnixMs::now())
@@ -193,19 +225,27 @@ impl Ahead {
                         && ahead.store.complete(stored)
                 })
             });
-            if !known {
-                let base = Base {
-                    record,
-                    stored: None,
-                };
-                ahead.store.open_ahead(&asked, base).await;
+            match held {
+                Some(stored) if stored.ranged => {
+                    let end = stored.size().map_or(0, |size| size.saturating_sub(1));
+                    let last = last.min(ahead.store.slice_number(end));
+                    ahead.store.bring(&asked, stored, first, last).await;
+                }
+                Some(_) => {}
+                None => {
+                    let base = Base {
+                        record,
+                        stored: None,
+                    };
+                    ahead.store.open_ahead(&asked, base).await;
+                }
             }
         });
     }
 
     /// Whether a target hasn't been prefetched lately; if so, it now has.
-    fn is_due(&self, key: ObjectKey, now: UnixMs) -> bool {
-        let hash = self.mixer.hash_one(key.record());
+    fn is_due(&self, key: ObjectKey, slice: u32, now: UnixMs) -> bool {
+        let hash = self.mixer.hash_one((key, slice));
         let place = &self.recent[index(hash, RECENT)];
         let (was, now_s) = (place.load(Ordering::Relaxed), now.seconds() & WORD);
         let same = was >> 32 == hash >> 32;
@@ -243,10 +283,9 @@ fn index(hash: u64, places: usize) -> usize {
     usize::try_from(hash & WORD).unwrap_or(0) & (places - 1)
 }
 
-/// What a prefetch asks with: the first slices, and nothing of the client but its encodings.
-fn head_fields(from: &Asked) -> HeaderMap {
+/// What a prefetch asks with: some slices, and nothing of the client but its encodings.
+fn fields(from: &Asked, range: String) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let range = format!("bytes=0-{}", HEAD - 1);
     headers.extend(HeaderValue::try_from(range).map(|range| (RANGE, range)));
     let encoding = from.headers.get(ACCEPT_ENCODING).cloned();
     headers.extend(encoding.map(|encoding| (ACCEPT_ENCODING, encoding)));

@@ -107,6 +107,57 @@ async fn linked_targets_are_fetched_without_anything_of_the_clients() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_player_asks_for_next_is_there() {
+    let origin = Origin::new();
+    track(&origin, "/a/0.m4s");
+    for path in ["/a/1.m4s", "/b/2.m4s"] {
+        origin.put(path, Resource::immutable(pattern(50_000, 2), "\"1\""));
+    }
+    let edge = edge(&origin).await;
+    let seen = |target: &str| origin.seen().iter().filter(|s| s.target == target).count();
+    // Version 1 as a query argument and as a field, version 2's list.
+    let said = "/a/0.m4s?CMCD=nor%3D%221.m4s%22";
+    get(&edge, said, &[("range", "bytes=0-99")]).await;
+    until("the next segment", || seen("/a/1.m4s") == 1).await;
+    let said = [
+        ("range", "bytes=0-99"),
+        ("cmcd-request", "nor=(\"..%2Fb%2F2.m4s\" \"1.m4s\"),v=2"),
+    ];
+    get(&edge, "/a/0.m4s", &said).await;
+    until("the list", || seen("/b/2.m4s") == 1).await;
+    until("quiet", || edge.stats().fills == 0).await;
+    for path in ["/a/1.m4s", "/b/2.m4s"] {
+        assert!(get(&edge, path, &[]).await.is_hit(), "{path}");
+        assert_eq!(seen(path), 1, "{path}");
+    }
+    // A range alone is of the same object.
+    let range = format!("nrr=\"{}-{}\"", 5 * SLICE, 5 * SLICE + 10);
+    let said = [("range", "bytes=0-99"), ("cmcd-request", &range)];
+    get(&edge, "/a/0.m4s", &said).await;
+    let part = format!("bytes={}-{}", 5 * SLICE, 5 * SLICE + 10);
+    until("the slice", || {
+        edge.stats().prefetch_bytes >= 100_000 + SLICE as u64
+    })
+    .await;
+    until("quiet", || edge.stats().fills == 0).await;
+    let asked = origin.asked();
+    let got = get(&edge, "/a/0.m4s", &[("range", &part)]).await;
+    assert!(got.is_hit());
+    assert_eq!(origin.asked(), asked);
+    // What is another host's, or has a query, isn't touched.
+    for nor in [
+        "https://other.example/x",
+        "x?CAT=secret",
+        "..%2F..%2F..%2Fx",
+    ] {
+        let said = format!("nor=\"{nor}\"");
+        get(&edge, "/a/0.m4s", &[("cmcd-request", &said)]).await;
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(origin.seen().iter().all(|seen| !seen.target.contains('x')));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_fetched_beyond_the_budget() {
     // None at all, and less than a slice.
     for prefetch in [0, SLICE as u64 / 2] {
