@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{
     HeaderMap, StatusCode,
-    header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, IF_RANGE, RANGE},
+    header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, RANGE},
 };
 use http_body::Body as _;
 
@@ -27,6 +27,7 @@ use crate::{
         storable::{self, NotStored},
         validate,
     },
+    purge::Verdict,
     range,
 };
 
@@ -181,9 +182,13 @@ impl Task {
         let mut request = self.asked.unconditional();
         // Selecting fields are the client's, not what this cache adds.
         let sent = request.headers().clone();
-        let stored = self.base.stored.as_deref();
-        let conditional = stored
-            .is_some_and(|stored| validate::add_conditions(request.headers_mut(), &stored.headers));
+        let conditional = match &self.base.stored {
+            Some(stored) => validate::add_conditions(request.headers_mut(), &stored.headers),
+            None => {
+                let others = self.others();
+                validate::add_tags(request.headers_mut(), others.map(|stored| &stored.headers))
+            }
+        };
         if let Some(ranges) = &self.asked.range {
             let aligned = ranges.leading().aligned(self.store.slice);
             request.headers_mut().insert(RANGE, aligned);
@@ -213,7 +218,7 @@ impl Task {
     fn take(&self, response: http::Response<BoxBody>, arrival: Arrival) -> Lead {
         let status = response.status();
         if status == StatusCode::NOT_MODIFIED && arrival.conditional {
-            return self.confirm(response, arrival.timed);
+            return self.confirm(response, &arrival);
         }
         let stored = if self.opening.is_overtaken() {
             Err((response.into(), NotStored::Overtaken))
@@ -234,19 +239,51 @@ impl Task {
         }
     }
 
+    /// Stored responses that the request doesn't select by its fields, though the upstream may (RFC
+    /// 9111 §4.1).
+    fn others(&self) -> impl Iterator<Item = &Arc<Stored>> {
+        let variants = self.base.record.iter().flat_map(|record| &record.variants);
+        variants.filter(move |stored| {
+            stored.usable()
+                && stored.piece.is_none()
+                && self.store.judge(&self.asked, stored) != Verdict::Hard
+                && self.store.complete(stored)
+        })
+    }
+
+    /// What a 304 confirms: what the request selects, or else the variant that it names.
+    fn confirmed(&self, named: &HeaderMap, arrival: &Arrival) -> Base {
+        let mut base = self.base.clone();
+        if base.stored.is_none() {
+            let tag = named.get(ETAG);
+            let of_tag = |stored: &&Arc<Stored>| tag.is_some() && stored.headers.get(ETAG) == tag;
+            let other = self.others().find(of_tag);
+            base.stored = other.map(|stored| Arc::new(stored.selected_by(&arrival.sent)));
+        }
+        base
+    }
+
     /// A 304: what is stored is still good, under new fields.
-    fn confirm(&self, response: http::Response<BoxBody>, timed: Timed) -> Lead {
+    fn confirm(&self, response: http::Response<BoxBody>, arrival: &Arrival) -> Lead {
+        let timed = arrival.timed;
         let update = response.headers().clone();
+        let base = self.confirmed(&update, arrival);
         let fresh = if self.opening.is_overtaken() {
             let fresh = |stored: &Arc<Stored>| {
                 Arc::new(stored.freshened(update.clone(), timed, UnixMs::now(), &self.asked.rules))
             };
-            self.base.stored.as_ref().map(fresh)
+            base.stored.as_ref().map(fresh)
         } else {
-            self.store.freshen(&self.asked, &self.base, update, timed)
+            self.store.freshen(&self.asked, &base, update, timed)
         };
         let Some(stored) = fresh else {
-            return self.pass(response, NotStored::Status);
+            // The answer to a condition that isn't the client's, and of nothing that is here.
+            self.opening.decide(Shared::Alone { error: false });
+            return Lead::Passed {
+                response,
+                misfit: true,
+                why: NotStored::Status,
+            };
         };
         let alone = keeps(&self.asked.headers, &stored).is_err();
         let answer = Answer {

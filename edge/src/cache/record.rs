@@ -160,6 +160,14 @@ impl Stored {
         }
     }
 
+    /// The same bytes as the answer to requests with fields like `request`.
+    pub(crate) fn selected_by(&self, request: &HeaderMap) -> Self {
+        Self {
+            selecting: Selecting::of(request, &self.headers),
+            ..self.clone()
+        }
+    }
+
     /// Whether it has what a request asks for: always, unless it is a piece.
     pub(crate) fn answers(&self, asked: &Asked) -> bool {
         match (&self.piece, self.size()) {
@@ -174,7 +182,8 @@ impl Stored {
 
     /// Whether requests have no use for `older` any more once this is stored.
     fn replaces(&self, older: &Self) -> bool {
-        if self.id == older.id || !older.usable() {
+        // The same bytes may be what several variants have in common.
+        if !older.usable() || (self.id == older.id && self.selecting == older.selecting) {
             return true;
         }
         let within = match (&self.piece, &older.piece) {

@@ -1,7 +1,7 @@
 //! Validation of a stored response with the upstream, and freshening it by a 304 (RFC 9111 §4.3).
 
 use http::{
-    HeaderMap,
+    HeaderMap, HeaderValue,
     header::{
         CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderName, IF_MODIFIED_SINCE,
         IF_NONE_MATCH, LAST_MODIFIED,
@@ -17,6 +17,10 @@ static OF_THE_BYTES: [HeaderName; 5] = [
     ETAG,
 ];
 
+/// Entity tags sent of variants that a request doesn't select, and bytes of each.
+const TAGS_MAX: usize = 8;
+const TAG_BYTES: usize = 128;
+
 /// Makes a request conditional on what is stored; false where that has no validator.
 pub(crate) fn add_conditions(request: &mut HeaderMap, stored: &HeaderMap) -> bool {
     if let Some(etag) = stored.get(ETAG) {
@@ -26,6 +30,28 @@ pub(crate) fn add_conditions(request: &mut HeaderMap, stored: &HeaderMap) -> boo
         request.insert(IF_MODIFIED_SINCE, modified.clone());
     }
     stored.contains_key(ETAG) || stored.contains_key(LAST_MODIFIED)
+}
+
+/// Makes a request conditional on several stored responses, by their entity tags (RFC 9111 §4.3.1);
+/// false where none has one. At most [`TAGS_MAX`] are sent.
+pub(crate) fn add_tags<'a>(
+    request: &mut HeaderMap,
+    stored: impl Iterator<Item = &'a HeaderMap>,
+) -> bool {
+    let mut tags: Vec<&[u8]> = Vec::new();
+    for tag in stored.filter_map(|fields| fields.get(ETAG)) {
+        let tag = tag.as_bytes();
+        if tag.len() <= TAG_BYTES && !tags.contains(&tag) && tags.len() < TAGS_MAX {
+            tags.push(tag);
+        }
+    }
+    let Ok(list) = HeaderValue::from_bytes(&tags.join(&b", "[..])) else {
+        return false;
+    };
+    if !tags.is_empty() {
+        request.insert(IF_NONE_MATCH, list);
+    }
+    !tags.is_empty()
 }
 
 /// The stored fields, updated by those of a 304 (RFC 9111 §3.2). `update` has no hop-by-hop fields

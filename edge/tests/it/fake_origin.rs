@@ -197,7 +197,9 @@ impl Origin {
         *response.status_mut() = resource.status;
         *response.headers_mut() = resource.headers.clone();
         let etag = resource.headers.get(header::ETAG);
-        if etag.is_some() && asked.get(header::IF_NONE_MATCH) == etag {
+        let tags = asked.get(header::IF_NONE_MATCH);
+        let tags = tags.map_or("", |tags| tags.to_str().unwrap());
+        if etag.is_some_and(|etag| tags.split(", ").any(|tag| tag == etag)) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             return response;
         }
@@ -316,9 +318,9 @@ pub(crate) fn request(method: Method, target: &str, fields: &[(&'static str, &st
         protocol: Protocol::H2,
         peer: SocketAddr::from(([192, 0, 2, 7], 4711)),
         received: Instant::now(),
+        interim: Default::default(),
     }
 }
-        interim: Default::default(),
 
 /// Reads a response to its end.
 pub(crate) async fn read(response: Response) -> Got {

@@ -14,6 +14,7 @@ mod cache_ranges;
 mod cache_restart;
 mod cache_revisions;
 mod cache_told;
+mod cache_variants;
 mod canary;
 mod exposition;
 mod fake_origin;
