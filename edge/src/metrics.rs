@@ -507,6 +507,12 @@ impl Metrics {
         }
     }
 
+    /// The counts of the upstream shown under a name.
+    pub(crate) fn upstream(&self, name: &str) -> Option<Arc<upstream::Stats>> {
+        let shown = self.upstreams.load_full()?;
+        shown.iter().find(|stats| stats.name() == name).cloned()
+    }
+
     /// Shows these upstreams from now on.
     pub(crate) fn set_upstreams(&self, upstreams: Vec<Arc<upstream::Stats>>) {
         self.upstreams.store(Some(Arc::new(upstreams)));

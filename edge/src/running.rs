@@ -23,6 +23,7 @@ use crate::{
     auth::Keyset,
     config::{Config, Faults, KeysetSource, Secret},
     dev_cert,
+    geoip::GeoIp,
     handover::{self, Handed, Line},
     listen::{Current, h3, tls::Certificate},
     log::{self, AccessLog},
@@ -34,14 +35,17 @@ use crate::{
 };
 
 /// Keys that a reload may change, and tables of such; the others are bound when the edge starts.
-const CHANGEABLE: [&str; 11] = [
+const CHANGEABLE: [&str; 14] = [
     "access-log",
     "admin-token",
     "cert",
+    "geoip",
+    "heuristic-freshness",
     "key",
     "keyset",
     "limits",
     "protect",
+    "renewal-key",
     "server-timing",
     "stale-if-error",
     "watch",
@@ -83,7 +87,8 @@ pub(crate) struct Running {
 
 impl Handle {
     /// Puts another configuration in force, and reads again the files that it names: certificate,
-    /// key, keyset, authorities; the access log is opened anew. Blocks for as long as that takes.
+    /// key, keyset, renewal key, countries, authorities; the access log is opened anew. Blocks for as
+    /// long as that takes.
     ///
     /// # Errors
     /// Where the configuration has faults, changes what is bound at the start, or names a file that
@@ -147,6 +152,8 @@ impl Running {
             return Err(Faults(fixed).into());
         }
         let keyset = keyset(&config)?;
+        let geoip = geoip(&config)?;
+        let renewal_key = renewal_key(&config)?;
         let certificate = match &self.certificate {
             Some(_) => certificate(&config)?.0,
             None => None,
@@ -183,6 +190,8 @@ impl Running {
         self.log.redirect(log);
         self.edge.adjust(&config);
         self.edge.set_keyset(keyset.map(Arc::new));
+        self.edge.set_geoip(geoip);
+        self.edge.set_renewal_key(renewal_key);
         self.admin_token
             .store(config.admin_token.clone().map(Arc::new));
         let shared = self.current.load();
@@ -270,6 +279,31 @@ pub(crate) fn keyset(config: &Config) -> Result<Option<Keyset>, Error> {
     Ok(keyset)
 }
 
+/// Countries by address.
+pub(crate) fn geoip(config: &Config) -> Result<Option<Arc<GeoIp>>, Error> {
+    let geoip = config.geoip.as_deref().map(GeoIp::open).transpose()?;
+    Ok(geoip.map(Arc::new))
+}
+
+/// The key that signs renewed tokens. The keyset must hold its public half, or nobody would take
+/// what it signs.
+pub(crate) fn renewal_key(config: &Config) -> Result<Option<Arc<tokens::SigningKey>>, Error> {
+    let Some(path) = &config.renewal_key else {
+        return Ok(None);
+    };
+    let fault =
+        |what: &dyn std::fmt::Display| Error::RenewalKey(format!("{}: {what}", path.display()));
+    let json = std::fs::read_to_string(path).map_err(|e| fault(&e))?;
+    let key = tokens::SigningKey::from_json(&json).map_err(|e| fault(&e))?;
+    let keyset = config.keyset.load().map_err(Error::Keyset)?;
+    let known = keyset.as_ref().and_then(|keyset| keyset.key(key.kid()));
+    if known.is_some_and(|known| known.belongs_to(&key)) {
+        Ok(Some(Arc::new(key)))
+    } else {
+        Err(fault(&"its public half is not in the keyset"))
+    }
+}
+
 /// Keys whose values differ.
 fn changed(old: &Config, new: &Config) -> Vec<String> {
     let fields = |config| match serde_json::to_value(config) {
@@ -324,7 +358,7 @@ pub(crate) async fn watch(handle: Handle) {
         }
         // A file that is half written is refused, and looked at again once it is whole.
         seen = now;
-        tracing::info!("certificate, key or keyset has changed");
+        tracing::info!("a file that the configuration names has changed");
         let theirs = handle.clone();
         let _ = tokio::task::spawn_blocking(move || theirs.reload(config)).await;
     }
@@ -347,6 +381,8 @@ impl Running {
         if let KeysetSource::File(path) = &config.keyset {
             paths.push(path.clone());
         }
+        paths.extend(config.geoip.clone());
+        paths.extend(config.renewal_key.clone());
         let stamp = |path: PathBuf| {
             let meta = std::fs::metadata(path).ok()?;
             Some((meta.modified().ok()?, meta.len(), meta.ino()))

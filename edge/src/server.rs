@@ -16,7 +16,6 @@ use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::geoip::GeoIp;
 use crate::{
     admin::{self, Admin, Control},
     config::{Config, Faults, HostPolicy},
@@ -159,10 +158,8 @@ impl Server {
         let mut edge = Edge::open(settings(&config)?, Arc::clone(&upstream) as Arc<_>).await?;
         edge.trace(tracer.clone());
         edge.adjust(&config);
-        edge.set_renewal_key(renewal_key(&config)?.map(Arc::new));
-        if let Some(path) = &config.geoip {
-            edge.set_geoip(Some(Arc::new(GeoIp::open(path)?)));
-        }
+        edge.set_renewal_key(running::renewal_key(&config)?);
+        edge.set_geoip(running::geoip(&config)?);
         let edge = Arc::new(edge);
         let observer = Arc::new(Observer {
             metrics: Arc::clone(&metrics),
@@ -426,29 +423,16 @@ fn secure_sockets(
     let tcp = handed.tcp(Role::Https, address)?;
     // All of them: one that nobody reads from would still get its share of the clients.
     let udp = handed.udp(Role::Quic, address)?;
-    if tcp.is_empty() || udp.is_empty() {
-        return bind::tcp_and_udp(address, shards());
-    }
-    let tcp: io::Result<_> = tcp.into_iter().map(TcpListener::from_std).collect();
-    Ok((tcp?, udp))
-}
-
-/// The key that signs renewed tokens. The keyset must hold its public half, or nobody would take
-/// what it signs.
-fn renewal_key(config: &Config) -> Result<Option<tokens::SigningKey>, Error> {
-    let Some(path) = &config.renewal_key else {
-        return Ok(None);
-    };
-    let fault =
-        |what: &dyn std::fmt::Display| Error::RenewalKey(format!("{}: {what}", path.display()));
-    let json = std::fs::read_to_string(path).map_err(|e| fault(&e))?;
-    let key = tokens::SigningKey::from_json(&json).map_err(|e| fault(&e))?;
-    let keyset = config.keyset.load().map_err(Error::Keyset)?;
-    let known = keyset.as_ref().and_then(|keyset| keyset.key(key.kid()));
-    if known.is_some_and(|known| known.belongs_to(&key)) {
-        Ok(Some(key))
-    } else {
-        Err(fault(&"its public half is not in the keyset"))
+    let tcp: io::Result<Vec<_>> = tcp.into_iter().map(TcpListener::from_std).collect();
+    let tcp = tcp?;
+    match (tcp.first(), udp.first()) {
+        (None, None) => bind::tcp_and_udp(address, shards()),
+        (Some(bound), None) => {
+            let udp = bind::udp(bound.local_addr()?, shards())?;
+            Ok((tcp, udp))
+        }
+        (None, Some(bound)) => Ok((bind::tcp(bound.local_addr()?, 1)?, udp)),
+        (Some(_), Some(_)) => Ok((tcp, udp)),
     }
 }
 

@@ -72,8 +72,10 @@ impl Upstreams {
         let members = peers
             .iter()
             .flat_map(|peers| peers.members.iter().flatten());
-        let stats = origins.iter().chain(members);
-        metrics.set_upstreams(stats.map(|node| Arc::clone(&node.stats)).collect());
+        let nodes = origins.iter().chain(members);
+        let stats: Vec<_> = nodes.map(|node| Arc::clone(&node.stats)).collect();
+        stats.iter().for_each(|stats| stats.anew());
+        metrics.set_upstreams(stats);
         Ok(Self {
             origins,
             peers,
@@ -151,7 +153,9 @@ impl Workshop<'_> {
         let lookup = Arc::clone(&self.lookup);
         let addresses = Name::new(&server.host, server.port, lookup, routing.dns.interval);
         let connector = Connector::new(addresses, server, tls, limits.clone())?;
-        let stats = Stats::new(name, Arc::clone(&self.metrics));
+        // Counters go on over a reload.
+        let known = self.metrics.upstream(name);
+        let stats = known.unwrap_or_else(|| Stats::new(name, Arc::clone(&self.metrics)));
         let secure = server.speech == Speech::Tls;
         let stall = limits.stall;
         let transport = Transport::new(connector, secure, limits, Arc::clone(&stats));

@@ -72,8 +72,14 @@ impl Stats {
         })
     }
 
+    /// The upstream begins anew: what is known of its state is forgotten, its counts go on.
+    pub(super) fn anew(&self) {
+        self.breaker.store(0, Relaxed);
+        self.up.store(1, Relaxed);
+    }
+
     /// The upstream's name.
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
