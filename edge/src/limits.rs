@@ -28,7 +28,8 @@ pub struct Limits {
     #[serde(with = "units::duration")]
     pub stall: Duration,
     /// A client that has something to read must take it at no less than this many bytes per
-    /// second, averaged over `stall`. 512 B/s.
+    /// second, averaged over `stall`; a request's body must come so fast while it is waited for.
+    /// 512 B/s.
     #[serde(with = "units::size")]
     pub min_rate: u64,
     /// After a drain began, connections still open are cut off after this. 30 s.

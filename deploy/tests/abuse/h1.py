@@ -30,7 +30,7 @@ def main():
     selector = selectors.DefaultSelector()
     first = {
         "slow-head": HEAD,
-        "slow-body": HEAD.replace(b"GET", b"POST") + b"Content-Length: 100000\r\n\r\n",
+        "slow-body": HEAD.replace(b"GET /large", b"POST /object") + b"Content-Length: 100000\r\n\r\n",
         "unread": HEAD + b"\r\n",
         "silent": b"",
         "slow-handshake": b"\x16\x03\x01",

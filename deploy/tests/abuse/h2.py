@@ -7,6 +7,7 @@ whether it was cut off, after how long, and how many frames it took.
 """
 
 import json
+import select
 import socket
 import ssl
 import sys
@@ -41,7 +42,9 @@ class Peer:
         tcp = socket.create_connection((host, int(port)), timeout=10)
         tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.tls = context.wrap_socket(tcp, server_hostname="localhost")
-        self.tls.settimeout(10)
+        # A TLS connection is one thread's at a time.
+        self.tls.setblocking(False)
+        self.turn = threading.Lock()
         self.encoder = hpack.Encoder()
         self.cut = False
         self.code = None
@@ -55,22 +58,24 @@ class Peer:
 
     def read(self):
         buffer = b""
-        try:
-            while True:
-                data = self.tls.recv(65536)
-                if not data:
+        while not self.cut:
+            try:
+                select.select([self.tls], [], [], 0.05)
+                with self.turn:
+                    data = self.tls.recv(65536)
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                continue
+            except (OSError, ValueError):
+                break
+            if not data:
+                break
+            buffer += data
+            while len(buffer) >= 9:
+                length = int.from_bytes(buffer[:3], "big")
+                if len(buffer) < 9 + length:
                     break
-                buffer += data
-                while len(buffer) >= 9:
-                    length = int.from_bytes(buffer[:3], "big")
-                    if len(buffer) < 9 + length:
-                        break
-                    self.frame(buffer[3], buffer[9 : 9 + length])
-                    buffer = buffer[9 + length :]
-        except TimeoutError:
-            return
-        except (OSError, ssl.SSLError, ValueError):
-            pass
+                self.frame(buffer[3], buffer[9 : 9 + length])
+                buffer = buffer[9 + length :]
         self.cut = True
 
     def frame(self, kind, payload):
@@ -81,13 +86,20 @@ class Peer:
 
     def write(self, data, frames=1):
         """False once the server has had enough."""
-        if self.cut:
-            return False
-        try:
-            self.tls.sendall(data)
-        except (OSError, ssl.SSLError):
-            self.cut = True
-            return False
+        rest, end = memoryview(data), time.monotonic() + 10
+        while rest:
+            if self.cut or time.monotonic() > end:
+                return False
+            try:
+                with self.turn:
+                    sent = self.tls.send(rest)
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                select.select([], [self.tls], [], 0.05)
+            except (OSError, ValueError):
+                self.cut = True
+                return False
+            else:
+                rest = rest[sent:]
         self.sent += frames
         return True
 

@@ -2,12 +2,11 @@
 
 use std::{
     convert::Infallible,
-    future::Future,
     net::SocketAddr,
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -18,9 +17,8 @@ use http::{
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::time::Sleep;
 
-use super::{Shared, exchange::Exchange, vitals::Vitals};
+use super::{Shared, dribble::Dribble, exchange::Exchange, vitals::Vitals};
 use crate::exchange::{
     Body, BodyError, Facts, Interim, Outcome, Protocol, Request, RequestBody, Response, Service,
 };
@@ -102,8 +100,7 @@ impl<S: Service> Connection<S> {
             let body = ReceivedBody {
                 incoming,
                 left: limits.body_size,
-                stall: limits.stall,
-                sleep: None,
+                dribble: Dribble::new(limits),
             };
             RequestBody::Stream {
                 body: BodyExt::boxed_unsync(body),
@@ -207,9 +204,7 @@ pub(crate) fn refuse(fault: &Fault) -> Response {
 struct ReceivedBody {
     incoming: Incoming,
     left: u64,
-    stall: Duration,
-    /// Runs while the client is waited for.
-    sleep: Option<Pin<Box<Sleep>>>,
+    dribble: Dribble,
 }
 
 impl http_body::Body for ReceivedBody {
@@ -222,19 +217,15 @@ impl http_body::Body for ReceivedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) else {
-            let stall = this.stall;
-            let sleep = this
-                .sleep
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
-            ready!(sleep.as_mut().poll(cx));
+            ready!(this.dribble.poll_late(cx));
             return Poll::Ready(Some(Err(BodyError::Client(
                 "the request's body stalled".into(),
             ))));
         };
-        this.sleep = None;
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
                 let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                this.dribble.came(length);
                 match this.left.checked_sub(length) {
                     Some(left) => {
                         this.left = left;

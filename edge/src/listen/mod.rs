@@ -3,6 +3,7 @@
 
 mod allowance;
 pub(crate) mod bind;
+pub(crate) mod dribble;
 pub(crate) mod exchange;
 pub(crate) mod expect;
 mod expiry;

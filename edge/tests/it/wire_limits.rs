@@ -238,3 +238,45 @@ async fn the_kernel_keeps_nothing_of_a_reader_that_was_cut_off() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
+
+#[tokio::test]
+async fn bodies_that_dribble_are_cut_off() {
+    use http_body_util::BodyExt as _;
+    let origin = crate::support::origin(|request| async move {
+        let body = request.into_body().collect().await;
+        let length = body.map_or(0, |body| body.to_bytes().len());
+        crate::support::answer(200, &[], length.to_string())
+    })
+    .await;
+    let edge = edge(origin.address, |config| config.limits = tight()).await;
+    let (mut read, mut write) = TcpStream::connect(edge.http()).await.unwrap().into_split();
+    let head = "POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n";
+    write.write_all(head.as_bytes()).await.unwrap();
+    let dribble = tokio::spawn(async move {
+        while write.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(40)).await;
+        }
+    });
+    let mut got = Vec::new();
+    let end = timeout(Duration::from_secs(15), read.read_to_end(&mut got)).await;
+    assert!(end.is_ok(), "the server never closed");
+    dribble.abort();
+
+    let mut client = edge.h3().await;
+    let crate::support::Client::H3(sender) = &mut client else {
+        unreachable!()
+    };
+    let request = http::Request::post("https://localhost/a").body(()).unwrap();
+    let mut stream = sender.send_request(request).await.unwrap();
+    let dribble = async {
+        while stream.send_data("x".into()).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(40)).await;
+        }
+    };
+    let end = timeout(Duration::from_secs(15), dribble).await;
+    assert!(end.is_ok(), "the server took it all");
+    let cut = edge
+        .metric("segue_edge_cut_total{protocol=\"h3\",reason=\"stall\"}")
+        .await;
+    assert_eq!(cut, 1);
+}

@@ -37,6 +37,7 @@ use crate::{
     listen::{
         Shared,
         allowance::{Allowance, RESETS_PER_SECOND},
+        dribble,
         exchange::Exchange,
         expect::{self, Expected},
         slots::Slot,
@@ -352,13 +353,17 @@ impl<S: Service> Connection<S> {
                 return false;
             }
             if !upload.has_room() {
+                stream.paused = true;
                 return false;
             }
         }
         match read(&mut self.quic, stream.id) {
             Chunk::Bytes(bytes) => {
                 if stream.upload.is_some() {
-                    stream.since = bench.now;
+                    if stream.paused {
+                        stream.restart(bench.now);
+                    }
+                    stream.uploaded += bytes.len() as u64;
                 }
                 stream.incoming.feed(bytes);
                 true
@@ -392,7 +397,7 @@ impl<S: Service> Connection<S> {
             let (sender, receiver) = upload::channel(bench.wakes, self.key(id));
             sender.push(frame);
             self.streams[i].upload = Some(sender);
-            self.streams[i].since = bench.now;
+            self.streams[i].restart(bench.now);
             let body = receiver.boxed_unsync();
             self.ask(i, RequestBody::Stream { body, len }, bench);
         } else if let Some(upload) = &self.streams[i].upload {
@@ -404,7 +409,7 @@ impl<S: Service> Connection<S> {
     fn expect(&mut self, i: usize, bench: &mut Bench<'_>) {
         let stream = &mut self.streams[i];
         let Some((_, len)) = stream.head else { return };
-        stream.since = bench.now;
+        stream.restart(bench.now);
         let key = self.key(self.streams[i].id);
         let (sender, receiver) = upload::channel(bench.wakes, key);
         self.streams[i].upload = Some(sender);
@@ -760,12 +765,19 @@ impl<S: Service> Connection<S> {
             && upload.has_room()
         {
             let due = stream.since + limits.stall;
-            if due <= now {
+            let slow = !stream.paused && stream.uploaded < dribble::least(limits);
+            if due <= now && slow {
                 upload.end(Err(BodyError::Client("the request's body stalled".into())));
                 self.cut(Cut::Stall);
                 return self.fail(id, Fault::Stream(Code::RequestIncomplete), now);
             }
-            self.look_again(due);
+            let next = if due <= now {
+                stream.restart(now);
+                now + limits.stall
+            } else {
+                due
+            };
+            self.look_again(next);
         }
         let stream = &mut self.streams[i];
         if stream.answer.as_ref().is_some_and(Answer::waits) {

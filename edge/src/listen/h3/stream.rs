@@ -15,8 +15,12 @@ const CHUNK: usize = 16 << 10;
 /// A request.
 pub(super) struct Stream {
     pub(super) id: StreamId,
-    /// When its first byte came, then when its body last moved.
+    /// When its first byte came; then when the window began in which its body has to come.
     pub(super) since: Instant,
+    /// Bytes of its body that came in that window.
+    pub(super) uploaded: u64,
+    /// Whether the window waits, there being no room for more.
+    pub(super) paused: bool,
     pub(super) incoming: Incoming,
     /// Whether QUIC has more of it, or will.
     pub(super) receiving: bool,
@@ -55,6 +59,8 @@ impl Stream {
         Self {
             id,
             since: now,
+            uploaded: 0,
+            paused: false,
             incoming: Incoming::new(limits),
             receiving: true,
             head: None,
@@ -76,6 +82,11 @@ impl Stream {
         let mut answer = Answer::new(response);
         answer.follow(std::mem::take(&mut self.interims));
         self.answer = Some(answer);
+    }
+
+    /// Begins a window in which its body has to come.
+    pub(super) fn restart(&mut self, now: Instant) {
+        (self.since, self.uploaded, self.paused) = (now, 0, false);
     }
 
     /// Whether its head, or the end behind it, is still to come.
