@@ -4,10 +4,12 @@
 Every server runs in one network namespace whose loopback has MTU 1500 (where the caller may make
 one), serves the same 6 MiB object from its cache or from files, and is loaded in turn, several
 rounds, so that drift of the machine hits all alike. CPU is user + system time of all of a server's
-processes, from /proc, divided by the requests the generator completed. Prints a table and writes
-the figures as JSON.
+processes, from /proc, divided by the requests the generator completed. Then, on HTTP/1.1 and 2, the
+latency at 70 % of what the slower of the two completed, requests sent by the clock whatever becomes
+of them. Prints tables and writes the figures as JSON.
 
     bench.py --edge PATH [--h3load PATH] [--caddy PATH] [--rounds 3] [--seconds 3] [--json OUT]
+             [--no-latency]
 
 --edge and --h3load are the edge's examples of those names; without the latter HTTP/3 is left out.
 """
@@ -180,6 +182,23 @@ def load_tcp(protocol: str, port: int, size: int, seconds: float, clients: int) 
     return succeeded
 
 
+def latency_tcp(protocol: str, port: int, size: int, seconds: float, clients: int, rate: float) -> dict:
+    """Latencies in µs at `rate` requests a second, from when each is sent."""
+    count = clients or (64 if protocol == "h1" else 32)
+    shape = ["--h1"] if protocol == "h1" else ["-m8"]
+    start = (1 << 20) + 12_345
+    with tempfile.NamedTemporaryFile("r", prefix="h2load-") as log:
+        command = ["h2load", f"-D{round(seconds * 1000)}ms", *shape, f"-c{count}", "-t1", f"--rps={rate / count:.2f}",
+                   f"--tls13-ciphers={SUITE}", f"--log-file={log.name}",
+                   "-H", f"range: bytes={start}-{start + size - 1}", f"https://localhost:{port}/object.mp4"]
+        subprocess.run(command, capture_output=True, text=True, check=True)
+        lines = [line.split("\t") for line in log]
+    # The first fifth goes to handshakes and to falling into step.
+    begun = min(int(line[0]) for line in lines)
+    took = sorted(int(line[2]) for line in lines if int(line[0]) > begun + seconds * 200_000)
+    return {"p50_us": took[len(took) // 2], "p99_us": took[len(took) * 99 // 100], "requests": len(took)}
+
+
 def load_h3(program: str, port: int, size: int, seconds: float) -> int:
     start = (1 << 20) + 12_345
     command = [program, f"https://localhost:{port}/object.mp4", f"{start}-{start + size - 1}", f"{seconds:g}"]
@@ -200,6 +219,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--clients", type=int, default=0)
     parser.add_argument("--json")
+    parser.add_argument("--no-latency", action="store_true")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -241,10 +261,12 @@ def main():
             only.discard("h3")
         try:
             figures = measure(args, servers, only, sizes)
+            table(figures)
+            if not args.no_latency:
+                latencies(args, [edge, cache], sorted(only & {"h1", "h2"}), sizes, figures)
         finally:
             for server in [*servers, origin]:
                 server.stop()
-    table(figures)
     if args.json:
         Path(args.json).write_text(json.dumps(figures, indent=2))
 
@@ -274,6 +296,25 @@ def measure(args, servers, only, sizes) -> dict:
         us, rate = (statistics.median(column) for column in zip(*values))
         figures.setdefault(protocol, {}).setdefault(label, {})[name] = {"cpu_us": round(us, 1), "per_s": round(rate)}
     return figures
+
+
+def latencies(args, servers, protocols, sizes, figures: dict):
+    """Latencies under the same load for all, the best of the rounds; prints them and adds them to the figures."""
+    print(f"\n{'':14}{'requests':>12}" + "".join(f"{server.name:>16} p50, p99" for server in servers))
+    for protocol in protocols:
+        for label, size in sizes.items():
+            rate = 0.7 * min(figures[protocol][label][server.name]["per_s"] for server in servers)
+            best: dict = {}
+            for _ in range(args.rounds):
+                for server in servers:
+                    got = latency_tcp(protocol, server.port, size, args.seconds, args.clients, rate)
+                    if server.name not in best or got["p99_us"] < best[server.name]["p99_us"]:
+                        best[server.name] = got
+            line = f"{protocol} {label:10}{rate:11.0f}/s"
+            for server in servers:
+                figures[protocol][label][server.name] |= best[server.name]
+                line += f"{best[server.name]['p50_us'] / 1000:13.2f}, {best[server.name]['p99_us'] / 1000:6.2f} ms"
+            print(line, flush=True)
 
 
 def table(figures: dict):

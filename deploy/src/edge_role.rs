@@ -180,6 +180,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let cancel = shutdown::on_signals()?;
     let inherited = tokio::task::spawn_blocking(upgrade::inherit).await??;
     let mut server = edge::Server::take_over(config, inherited).await?;
+    server.set_alone();
     let handle = server.handle();
     let steering = Arc::new(Steering {
         args: args.clone(),

@@ -26,7 +26,8 @@ fn main() -> Result<(), Failure> {
 }
 
 async fn serve(config: Config) -> Result<(), Failure> {
-    let server = Server::bind(config).await?;
+    let mut server = Server::bind(config).await?;
+    server.set_alone();
     let addrs = server.addrs();
     for (name, address) in [
         ("http", addrs.http),

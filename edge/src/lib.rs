@@ -18,6 +18,7 @@ pub mod exchange;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod geoip;
+mod governor;
 pub mod handover;
 mod interim;
 mod limits;

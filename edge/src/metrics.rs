@@ -17,6 +17,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 
+pub(crate) use process::resident_bytes;
 pub use text::{Family, Kind, Text};
 
 use crate::{

@@ -21,6 +21,7 @@ use crate::{
     config::{Config, Faults, HostPolicy},
     dev_cert,
     exchange::{Protocol, Service},
+    governor,
     handover::{self, Handed, Inherited, Line, Role},
     listen::{Current, Shared, bind, exchange::Observer, h3, slots::Slots, tcp, tls},
     log,
@@ -103,6 +104,8 @@ pub struct Server {
     control: Arc<dyn Control>,
     writer: log::Writer,
     exporter: Option<trace::Exporter>,
+    /// Whether the process is the edge alone.
+    alone: bool,
     sockets: Sockets,
     addrs: Addrs,
     spki_hash: Option<String>,
@@ -192,6 +195,7 @@ impl Server {
             control: Arc::new(admin::NoControl),
             writer,
             exporter,
+            alone: false,
             sockets,
             addrs,
             spki_hash,
@@ -218,6 +222,12 @@ impl Server {
         self.control = control;
     }
 
+    /// Says that this process is the edge alone: the cache then gives way so that all the process
+    /// takes, measured, stays within the configured memory.
+    pub fn set_alone(&mut self) {
+        self.alone = true;
+    }
+
     /// Base64 SHA-256 of the development certificate's public key, if one is in use: what
     /// Chromium's `--ignore-certificate-errors-spki-list` takes.
     pub fn spki_hash(&self) -> Option<&str> {
@@ -241,6 +251,10 @@ impl Server {
             tokio::spawn(admin.serve(listener, running.admin_stop.clone()))
         });
         tokio::spawn(running::watch(Handle(Arc::clone(&running))));
+        let governing = self.alone.then(|| {
+            let memory = running.config.lock().memory;
+            tokio::spawn(governor::govern(Arc::clone(&running.edge.store), memory))
+        });
 
         tokio::select! { () = cancel.cancelled() => {}, () = running.stop.cancelled() => {} }
         running.stop.cancel();
@@ -255,6 +269,9 @@ impl Server {
             // Closing packets should leave; lost ones only cost the client its idle timeout.
             let tasks = running.current.load().tasks.clone();
             let _ = tokio::time::timeout(CLOSING, tasks.wait()).await;
+        }
+        if let Some(governing) = governing {
+            governing.abort();
         }
         let closed = running.edge.close().await;
         if let Some(exporter) = self.exporter {
@@ -307,13 +324,14 @@ fn shared(
     addrs: Addrs,
 ) -> Shared<Edge> {
     let limits = config.limits.clone();
+    let ledger = Arc::clone(&service.store.ledger);
     let alt_svc = |https: SocketAddr| {
         HeaderValue::from_str(&format!("h3=\":{}\"; ma={ALT_SVC_MAX_AGE_S}", https.port())).ok()
     };
     Shared {
         service,
         observer,
-        slots: Slots::new(limits.connections, limits.connections_per_client),
+        slots: Slots::new(limits.connections, limits.connections_per_client, ledger),
         limits,
         alt_svc: addrs.https.and_then(alt_svc),
         drain: CancellationToken::new(),

@@ -6,5 +6,7 @@
 pub(crate) mod footsteps;
 #[path = "../../src/cache/key.rs"]
 pub(crate) mod key;
+#[path = "../../src/cache/ledger.rs"]
+pub(crate) mod ledger;
 #[path = "../../src/cache/memory.rs"]
 pub(crate) mod memory;

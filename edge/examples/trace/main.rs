@@ -11,7 +11,7 @@ mod cache;
 mod listeners;
 mod peers;
 
-use std::{collections::HashMap, time::Instant};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use cache::{
     key::{EntryKey, Mixer},
@@ -56,7 +56,7 @@ impl Weigh for Size {
 /// The memory tier.
 fn segue(trace: &[Access], capacity: u64) -> Answered {
     // A fixed secret, so that a run can be repeated.
-    let memory = Memory::seeded(capacity, Mixer::new([1, 2]));
+    let memory = Memory::seeded(capacity, Arc::default(), Mixer::new([1, 2]));
     let mut answered = Answered::default();
     for access in trace {
         let key = EntryKey {

@@ -11,7 +11,7 @@ use http_body::Body as _;
 
 use super::{
     fetch,
-    fill::Fill,
+    fill::{Attached, Fill},
     opening::{Answer, Base, Lead, Opening, Shared, abandoned},
     piece::Piece,
     record::{Arrived, Record, Stored},
@@ -437,10 +437,13 @@ impl Task {
         let last = end.map_or(u32::MAX, |end| {
             self.store.slice_number(end.saturating_sub(1)) + 1
         });
-        let fill = Arc::new(Fill::new((self.store.slice_number(start), last), start));
+        let first = self.store.slice_number(start);
+        let keep = self.store.keep_for(&stored);
+        let fill = Arc::new(Fill::new((first, last), start, self.store.slice, keep));
         if !self.asked.ahead {
             fill.want();
         }
+        let claim = Attached::waiting(fill.clone(), first);
         self.store.enlist(stored.id, &fill);
         self.store
             .update(&self.asked, self.base.record.as_ref(), |record| {
@@ -450,13 +453,13 @@ impl Task {
             self.store.clone(),
             self.asked.clone(),
             stored.clone(),
-            fill.clone(),
+            fill,
             span.part,
             body,
         ));
         Answer {
             stored,
-            fill: Some(fill),
+            fill: Some(claim),
             status,
             withheld,
         }

@@ -1,7 +1,10 @@
 //! The detached tasks that bring bytes in: cut into slices, stored, and shown to readers on the
 //! way.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use http::{
@@ -11,7 +14,8 @@ use http::{
 use http_body_util::BodyExt as _;
 
 use super::{
-    fill::{Failure, Fill, WINDOW},
+    fill::{Failure, Fill, Pace, WINDOW},
+    ledger::Claim,
     record::Stored,
     store::{Entry, Store},
 };
@@ -21,6 +25,10 @@ use crate::{
     policy::precondition,
     range,
 };
+
+/// How long a fill waits for readers that are far behind before it gives its connection to the
+/// upstream back. They have it brought on by another when they get there.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Brings the slices of `fill`: from the disk if it is one that may be there, else from the
 /// upstream. Runs detached; always finishes the fill.
@@ -70,6 +78,8 @@ struct Job {
     store: Arc<Store>,
     stored: Arc<Stored>,
     fill: Arc<Fill>,
+    /// The slice that is incomplete, and what it is read with.
+    _memory: Claim,
 }
 
 impl Job {
@@ -77,6 +87,7 @@ impl Job {
         store.counters.fills.fetch_add(1, Ordering::Relaxed);
         store.counters.running.fetch_add(1, Ordering::Relaxed);
         Self {
+            _memory: store.ledger.claim(store.slice),
             store,
             stored,
             fill,
@@ -114,6 +125,8 @@ impl Job {
         let entry = Entry::Slice(bytes.clone());
         self.store.keep(key, entry, self.fill.reason());
         self.fill.push(bytes);
+        let taken = self.store.memory.contains(key);
+        self.fill.settle(self.fill.arrived(), taken);
         true
     }
 
@@ -181,7 +194,6 @@ impl Job {
         end: Option<u64>,
     ) -> Result<(), Failure> {
         let mut slices = Slices::new(from);
-        let large = self.stored.size().is_none_or(|size| size > WINDOW);
         while end.is_none_or(|end| at < end) {
             let frame = match body.frame().await {
                 Some(Ok(frame)) => frame,
@@ -206,10 +218,9 @@ impl Job {
                 at = end;
             }
             slices.push(self, data);
-            if large && at > WINDOW && !self.fill.keep_pace().await {
-                return Err(Failure::Broken(BodyError::Internal(
-                    "nobody reads it any more".into(),
-                )));
+            let complete = end.or(self.stored.size()).is_some_and(|end| at >= end);
+            if !complete && !self.keep_pace(at).await? {
+                return Ok(());
             }
         }
         match end {
@@ -224,6 +235,30 @@ impl Job {
                 Ok(())
             }
         }
+    }
+}
+
+impl Job {
+    /// Waits for readers that are far behind. False where the fill is to end here, and another to
+    /// bring the rest once somebody gets there.
+    async fn keep_pace(&self, at: u64) -> Result<bool, Failure> {
+        let pace = match self.fill.pace() {
+            Pace::Ahead if self.stored.ranged => {
+                match tokio::time::timeout(PATIENCE, self.fill.keep_pace()).await {
+                    Ok(pace) => pace,
+                    Err(_) => return Ok(false),
+                }
+            }
+            Pace::Ahead => self.fill.keep_pace().await,
+            pace => pace,
+        };
+        let large = self.stored.size().is_none_or(|size| size > WINDOW);
+        if pace == Pace::Alone && large && at > WINDOW {
+            return Err(Failure::Broken(BodyError::Internal(
+                "nobody reads it any more".into(),
+            )));
+        }
+        Ok(true)
     }
 }
 
@@ -277,6 +312,7 @@ impl Slices {
         let length: usize = self.pieces.iter().map(Bytes::len).sum();
         let pieces = std::mem::take(&mut self.pieces);
         if length == 0 || !self.from_start {
+            job.fill.settle(self.at, false);
             return;
         }
         let mut whole = BytesMut::with_capacity(length);
@@ -289,5 +325,7 @@ impl Slices {
         let n = job.store.slice_number(start);
         job.store
             .put_slice(job.stored.id, n, whole, job.fill.reason());
+        let taken = job.store.memory.contains(job.stored.id.slice(n));
+        job.fill.settle(self.at, taken);
     }
 }

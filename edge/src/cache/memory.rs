@@ -9,11 +9,20 @@
 //! is spared while [`Footsteps`] show someone a few slices before it (interval caching, Dan and
 //! Sitaram 1996). `bench/run cache` shows what both are worth: frequency sketches, longer ghost
 //! lists and counters of more bits were tried there and brought nothing beyond them.
+//!
+//! Evicting what somebody still reads would free nothing. It waits, found and counted as ever, in a
+//! third queue until it has been let go of. Where that queue has grown to half of the memory the tier
+//! is crowded: readers are to take copies of little instead of whole slices.
+//!
+//! What it may hold is what the [`Ledger`] leaves of the configured memory.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     hash::BuildHasher as _,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use parking_lot::Mutex;
@@ -21,6 +30,7 @@ use parking_lot::Mutex;
 use super::{
     footsteps::Footsteps,
     key::{EntryKey, Mixer},
+    ledger::Ledger,
 };
 
 /// Bytes of memory that a shard should at least have: slices must not crowd each other out by
@@ -43,10 +53,18 @@ const MAX_USES: u8 = 7;
 /// insertion.
 const SPARED: u32 = 16;
 
+/// Entries looked at whether they have been let go of, for one that comes in.
+const SWEPT: usize = 8;
+
 /// What can be held.
 pub(crate) trait Weigh {
     /// Bytes on the heap.
     fn weight(&self) -> u64;
+
+    /// Whether somebody else has it too, so that dropping it frees nothing.
+    fn is_held(&self) -> bool {
+        false
+    }
 }
 
 /// Why an entry comes in.
@@ -66,6 +84,11 @@ pub(crate) struct Memory<V> {
     footsteps: Footsteps,
     /// Insertions so far: the clock of footsteps.
     clock: AtomicU64,
+    /// Bytes it may hold where nothing else takes memory.
+    capacity: u64,
+    ledger: Arc<Ledger>,
+    /// Bytes of what was to be evicted while somebody had it, in all shards.
+    held: AtomicU64,
 }
 
 /// A value found.
@@ -102,13 +125,13 @@ pub(crate) struct Figures {
 }
 
 impl<V: Weigh + Clone> Memory<V> {
-    /// Holds at most `capacity` bytes, counting overhead.
-    pub(crate) fn new(capacity: u64) -> Self {
-        Self::seeded(capacity, Mixer::random())
+    /// Holds at most what `ledger` leaves of `capacity` bytes, counting overhead.
+    pub(crate) fn new(capacity: u64, ledger: Arc<Ledger>) -> Self {
+        Self::seeded(capacity, ledger, Mixer::random())
     }
 
     /// As [`Memory::new`], spreading entries over shards by `mixer`.
-    pub(crate) fn seeded(capacity: u64, mixer: Mixer) -> Self {
+    pub(crate) fn seeded(capacity: u64, ledger: Arc<Ledger>, mixer: Mixer) -> Self {
         let footsteps = Footsteps::for_bytes(capacity);
         let capacity = capacity.saturating_sub(footsteps.bytes());
         let count = (capacity / SHARD_BYTES).clamp(1, 64);
@@ -120,6 +143,47 @@ impl<V: Weigh + Clone> Memory<V> {
             mixer,
             footsteps,
             clock: AtomicU64::new(1),
+            capacity,
+            ledger,
+            held: AtomicU64::new(0),
+        }
+    }
+
+    /// Bytes it may hold now.
+    pub(crate) fn room(&self) -> u64 {
+        self.ledger.left_of(self.capacity)
+    }
+
+    /// Whether so much of it is held by readers that they are to hold less.
+    pub(crate) fn is_crowded(&self) -> bool {
+        // Far below: spares the hit path the division of what is left.
+        let held = self.held.load(Ordering::Relaxed);
+        held > self.capacity / 16 && held > self.room() / 2
+    }
+
+    /// Evicts what is over what it may hold by now, and what has been let go of. Returns what is
+    /// worth the disk tier.
+    pub(crate) fn trim(&self) -> Vec<(EntryKey, V)> {
+        let room = self.room() / self.shards.len() as u64;
+        let mut used = Vec::new();
+        for shard in &self.shards {
+            let mut gone = Gone::default();
+            let mut shard = shard.lock();
+            let before = shard.held.bytes;
+            shard.sweep(usize::MAX, &mut gone);
+            shard.make_room(room, 0, &|_, _| false, &mut gone);
+            self.note_held(before, shard.held.bytes);
+            drop(shard);
+            used.append(&mut gone.used);
+        }
+        used
+    }
+
+    fn note_held(&self, before: u64, after: u64) {
+        // Wraps to the same as a subtraction.
+        if before != after {
+            self.held
+                .fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
         }
     }
 
@@ -157,10 +221,13 @@ impl<V: Weigh + Clone> Memory<V> {
         };
         // What goes is freed after the lock: giving a slice back may take a system call.
         let mut gone = Gone::default();
-        let returned = self
-            .shard(hash)
-            .lock()
-            .insert(key, value, reason, followed, &mut gone);
+        let capacity = self.room() / self.shards.len() as u64;
+        let mut shard = self.shard(hash).lock();
+        let before = shard.held.bytes;
+        shard.capacity = capacity;
+        let returned = shard.insert(key, value, reason, followed, &mut gone);
+        self.note_held(before, shard.held.bytes);
+        drop(shard);
         Inserted {
             returned,
             demoted: gone.used,
@@ -175,7 +242,7 @@ impl<V: Weigh + Clone> Memory<V> {
         };
         for shard in &self.shards {
             let shard = shard.lock();
-            sum.bytes += shard.small.bytes + shard.main.bytes;
+            sum.bytes += shard.bytes();
             sum.entries += shard.slot_of.len() as u64;
             sum.hits += shard.figures.hits;
             sum.evictions += shard.figures.evictions;
@@ -196,6 +263,8 @@ impl<V: Weigh + Clone> Memory<V> {
 enum Place {
     Small,
     Main,
+    /// To be evicted once nobody else has it.
+    Held,
 }
 
 struct Slot<V> {
@@ -238,6 +307,7 @@ struct Shard<V> {
     free: Vec<usize>,
     small: Queue,
     main: Queue,
+    held: Queue,
     ghosts: VecDeque<u64>,
     is_ghost: HashSet<u64, Mixer>,
     mixer: Mixer,
@@ -253,6 +323,7 @@ impl<V: Weigh + Clone> Shard<V> {
             free: Vec::new(),
             small: Queue::default(),
             main: Queue::default(),
+            held: Queue::default(),
             ghosts: VecDeque::new(),
             is_ghost: HashSet::with_hasher(mixer),
             mixer,
@@ -313,11 +384,52 @@ impl<V: Weigh + Clone> Shard<V> {
             self.queue(place).slots.push_back(n);
             self.queue(place).bytes += weight;
         }
-        let mut sparing = SPARED;
-        while self.small.bytes + self.main.bytes > self.capacity {
-            self.step(&mut sparing, &followed, gone);
+        self.sweep(SWEPT, gone);
+        self.make_room(self.capacity, SPARED, &followed, gone);
+        if self.bytes() > self.capacity {
+            // All that is left was held when it was looked at last.
+            self.sweep(usize::MAX, gone);
         }
         returned
+    }
+
+    fn bytes(&self) -> u64 {
+        self.small.bytes + self.main.bytes + self.held.bytes
+    }
+
+    /// Evicts until no more than `room` bytes are left, or nothing that isn't held.
+    fn make_room(
+        &mut self,
+        room: u64,
+        mut sparing: u32,
+        followed: &impl Fn(EntryKey, u64) -> bool,
+        gone: &mut Gone<V>,
+    ) {
+        while self.bytes() > room && self.small.bytes + self.main.bytes > 0 {
+            self.step(&mut sparing, followed, gone);
+        }
+    }
+
+    /// Evicts what has been let go of, looking at so many entries.
+    fn sweep(&mut self, most: usize, gone: &mut Gone<V>) {
+        for _ in 0..most.min(self.held.slots.len()) {
+            let Some(n) = self.held.slots.pop_front() else {
+                return;
+            };
+            let slot = &mut self.slots[n];
+            match &slot.value {
+                None => self.free.push(n),
+                Some(_) if slot.uses > 0 => {
+                    // Others came for it meanwhile.
+                    (slot.uses, slot.place) = (0, Place::Main);
+                    self.held.bytes -= slot.weight;
+                    self.main.bytes += slot.weight;
+                    self.main.slots.push_back(n);
+                }
+                Some(value) if value.is_held() => self.held.slots.push_back(n),
+                Some(_) => self.evict(n, gone),
+            }
+        }
     }
 
     fn take_slot(&mut self, slot: Slot<V>) -> usize {
@@ -362,15 +474,15 @@ impl<V: Weigh + Clone> Shard<V> {
         };
         let entries = self.slot_of.len() as u64;
         let slot = &mut self.slots[n];
-        if slot.value.is_none() {
+        let Some(value) = &slot.value else {
             self.free.push(n);
             return;
-        }
-        let (key, weight) = (slot.key, slot.weight);
+        };
+        let (key, weight, held) = (slot.key, slot.weight, value.is_held());
         let stays = if slot.uses > 0 {
             slot.uses = match place {
                 Place::Small => 0,
-                Place::Main => slot.uses - 1,
+                Place::Main | Place::Held => slot.uses - 1,
             };
             true
         } else if *sparing > 0 && !slot.on_probation && followed(key, entries) {
@@ -384,6 +496,11 @@ impl<V: Weigh + Clone> Shard<V> {
             self.queue(place).bytes -= weight;
             self.main.bytes += weight;
             self.main.slots.push_back(n);
+        } else if held {
+            slot.place = Place::Held;
+            self.queue(place).bytes -= weight;
+            self.held.bytes += weight;
+            self.held.slots.push_back(n);
         } else {
             self.evict(n, gone);
         }
@@ -397,7 +514,7 @@ impl<V: Weigh + Clone> Shard<V> {
         let value = slot.value.take();
         match place {
             Place::Main => gone.used.extend(value.map(|value| (key, value))),
-            Place::Small => gone.unused.extend(value),
+            Place::Small | Place::Held => gone.unused.extend(value),
         }
         self.queue(place).bytes -= weight;
         self.slot_of.remove(&key);
@@ -405,7 +522,7 @@ impl<V: Weigh + Clone> Shard<V> {
         self.figures.evictions += 1;
         if on_probation {
             self.figures.prefetch_wasted += weight - OVERHEAD;
-        } else if place == Place::Small {
+        } else if place != Place::Main {
             self.remember(key);
         }
     }
@@ -427,6 +544,7 @@ impl<V: Weigh + Clone> Shard<V> {
         match place {
             Place::Small => &mut self.small,
             Place::Main => &mut self.main,
+            Place::Held => &mut self.held,
         }
     }
 }
@@ -446,7 +564,8 @@ mod tests {
     fn memory(entries: u64) -> Memory<u64> {
         // What footsteps take comes on top.
         let steps = super::Footsteps::for_bytes(entries * 1000).bytes();
-        Memory::seeded(entries * 1000 + steps, Mixer::new([1, 2]))
+        let ledger = Default::default();
+        Memory::seeded(entries * 1000 + steps, ledger, Mixer::new([1, 2]))
     }
 
     fn key(id: u128) -> EntryKey {
@@ -556,5 +675,56 @@ mod tests {
         memory.insert(key(5000), 1000, Reason::Prefetch);
         assert!(!memory.get(key(5000)).unwrap().first);
         assert_eq!(memory.figures().prefetch_useful, 1000 - super::OVERHEAD);
+    }
+
+    /// Something that a reader may have as well.
+    #[derive(Clone)]
+    struct Shared(std::sync::Arc<()>);
+
+    impl Weigh for Shared {
+        fn weight(&self) -> u64 {
+            1000 - super::OVERHEAD
+        }
+
+        fn is_held(&self) -> bool {
+            std::sync::Arc::strong_count(&self.0) > 1
+        }
+    }
+
+    #[test]
+    fn what_is_read_is_evicted_only_once_it_is_let_go_of() {
+        let ledger = std::sync::Arc::new(super::Ledger::default());
+        let steps = super::Footsteps::for_bytes(20_000).bytes();
+        let memory = Memory::seeded(20_000 + steps, ledger.clone(), Mixer::new([1, 2]));
+        let new = || Shared(std::sync::Arc::new(()));
+        let reading: Vec<_> = (0..12).map(|_| new()).collect();
+        for (n, value) in reading.iter().enumerate() {
+            memory.insert(key(n as u128), value.clone(), DEMAND);
+        }
+        assert!(!memory.is_crowded());
+        for n in 100..200 {
+            memory.insert(key(n), new(), DEMAND);
+            assert!(memory.figures().bytes - steps <= 20_000);
+        }
+        assert!((0..12).all(|n| memory.contains(key(n))));
+        assert!(memory.is_crowded());
+        drop(reading);
+        memory.trim();
+        assert!(!memory.is_crowded());
+        assert!(!(0..12).any(|n| memory.contains(key(n))));
+        // All of them held: it is over what it may hold, but knows by how much.
+        let reading: Vec<_> = (0..30).map(|_| new()).collect();
+        for (n, value) in reading.iter().enumerate() {
+            memory.insert(key(n as u128), value.clone(), DEMAND);
+        }
+        assert_eq!(memory.figures().bytes - steps, 30_000);
+        drop(reading);
+        memory.insert(key(1000), new(), DEMAND);
+        memory.trim();
+        assert!(memory.figures().bytes - steps <= 20_000);
+        let claim = ledger.claim(15_000);
+        memory.trim();
+        assert!(memory.figures().bytes - steps <= 5_000 + steps);
+        drop(claim);
     }
 }

@@ -10,6 +10,7 @@ mod fill;
 mod footsteps;
 mod foyer;
 pub(crate) mod key;
+pub(crate) mod ledger;
 mod medium;
 mod memory;
 pub(crate) mod opening;

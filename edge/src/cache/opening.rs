@@ -15,7 +15,7 @@ use tokio::sync::{Notify, oneshot};
 use super::{
     arrival::Task,
     disk::Disk,
-    fill::{Attached, Fill},
+    fill::Attached,
     record::{Record, Stored},
     store::{Entry, Store, stripe},
 };
@@ -53,8 +53,9 @@ pub(crate) enum Shared {
 pub(crate) struct Answer {
     /// The response.
     pub(crate) stored: Arc<Stored>,
-    /// Its body as it arrives; none where a 304 confirmed what was there.
-    pub(super) fill: Option<Arc<Fill>>,
+    /// Its body as it arrives; none where a 304 confirmed what was there. Claimed, so that the
+    /// beginning is there for who waits for the answer.
+    pub(super) fill: Option<Attached>,
     /// The upstream's status.
     pub(crate) status: StatusCode,
     /// Fields that are for the first asker only.
@@ -64,10 +65,8 @@ pub(crate) struct Answer {
 impl Answer {
     /// A claim on the body that is arriving, if slice `n` is part of that.
     pub(crate) fn attach(&self, n: u32) -> Option<Attached> {
-        self.fill
-            .clone()
-            .filter(|fill| fill.covers(n))
-            .map(Attached::to)
+        let fill = self.fill.as_ref().filter(|fill| fill.covers(n))?;
+        Some(Attached::to(fill.fill().clone(), n))
     }
 }
 
@@ -159,8 +158,11 @@ impl Store {
     pub(crate) async fn open_ahead(self: &Arc<Self>, asked: &Arc<Asked>, base: Base) {
         if let Some((_, Some(lead))) = self.begin(asked, base)
             && let Ok(Lead::Stored(answer)) = lead.await
-            && let Some(fill) = answer.fill
+            && let Some(claim) = answer.fill
         {
+            // Nobody reads it yet: it must not wait for anybody.
+            let fill = claim.fill().clone();
+            drop(claim);
             fill.ended().await;
         }
     }

@@ -8,9 +8,10 @@ use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 
 use super::{
-    fill::{Attached, Failure, Found},
+    fill::{Attached, Failure, Found, PACE},
+    ledger::Claim,
     record::Stored,
-    store::{Store, Supply},
+    store::{RUN, Store, Supply},
 };
 use crate::{
     asked::Asked,
@@ -19,7 +20,11 @@ use crate::{
 
 /// Slices that a response holds at once at most; longer ones are streamed, so that a slow client
 /// pins no more than one.
-const AT_ONCE: u64 = 4;
+const AT_ONCE: u64 = 2;
+
+/// Bytes that a response takes a copy of at a time while readers hold so many slices that nothing
+/// can be evicted.
+const SIP: usize = 64 << 10;
 
 /// Fills a reader tries after the one it read from broke.
 const RETRIES: u8 = 2;
@@ -35,6 +40,11 @@ pub(crate) fn in_memory(store: &Store, stored: &Stored, range: &Range<u64>) -> O
     );
     if u64::from(last - first) >= AT_ONCE {
         return None;
+    }
+    if store.memory.is_crowded() {
+        let small = range.end - range.start <= SIP as u64 && first == last;
+        let bytes = small.then(|| clip(store, stored, first, range)).flatten()?;
+        return Some(Body::Full(Bytes::copy_from_slice(&bytes)));
     }
     if first == last {
         return clip(store, stored, first, range).map(Body::Full);
@@ -65,6 +75,12 @@ pub(crate) struct Reader {
     fill: Option<Attached>,
     /// Bytes fetched by [`Reader::prime`].
     ready: Option<Bytes>,
+    /// Slices that the next fill is to bring at most.
+    run: u32,
+    /// One past the last slice that a fill of ours has brought.
+    brought: u32,
+    /// Where it holds a copy.
+    copied: Claim,
     retries: u8,
     ended: bool,
 }
@@ -80,6 +96,9 @@ impl Reader {
         fill: Option<Attached>,
     ) -> Self {
         Self {
+            run: RUN,
+            brought: 0,
+            copied: store.ledger.claim(0),
             store,
             asked,
             stored,
@@ -131,7 +150,7 @@ impl Reader {
             if self.end.is_some_and(|end| self.at >= end) {
                 return Ok(None);
             }
-            let Some(fill) = &self.fill else {
+            let Some(fill) = &mut self.fill else {
                 if let Some(bytes) = self.find()? {
                     return Ok(Some(bytes));
                 }
@@ -140,19 +159,29 @@ impl Reader {
             match fill.read(self.at).await {
                 Found::Bytes(bytes) => return Ok(Some(self.take(bytes))),
                 Found::End => {
-                    self.fill = None;
+                    if fill.covers(self.store.slice_number(self.at)) {
+                        // We were too slow for it. From now on it is brought by little.
+                        self.run = 1 + PACE;
+                    }
+                    self.detach();
                     self.end = self.end.or(self.stored.size());
                 }
-                Found::Gone => self.fill = None,
+                Found::Gone => self.detach(),
                 Found::Failed(Failure::Changed) => return Err(Failure::Changed),
                 Found::Failed(failure) => {
-                    self.fill = None;
+                    self.detach();
                     if self.retries == 0 || !self.stored.ranged {
                         return Err(failure);
                     }
                     self.retries -= 1;
                 }
             }
+        }
+    }
+
+    fn detach(&mut self) {
+        if let Some(fill) = self.fill.take() {
+            self.brought = self.store.slice_number(fill.arrived());
         }
     }
 
@@ -168,10 +197,15 @@ impl Reader {
                 "a slice is short".into(),
             )));
         }
+        if n < self.brought {
+            // It was here, and evicted before we got to it: more than it would be, too.
+            self.run = 1;
+        }
         let last = self
             .end
             .or(self.stored.size())
-            .map_or(n, |end| self.store.slice_number(end.saturating_sub(1)));
+            .map_or(n, |end| self.store.slice_number(end.saturating_sub(1)))
+            .min(n.saturating_add(self.run - 1));
         match self.store.fill(&self.asked, &self.stored, self.at, last) {
             Supply::Fill(fill) => self.fill = Some(fill),
             Supply::InMemory => {}
@@ -189,6 +223,21 @@ impl Reader {
         if let Some(end) = self.end {
             bytes.truncate(usize::try_from(end - self.at).unwrap_or(usize::MAX));
         }
+        let crowded = self.stored.ranged && self.store.memory.is_crowded();
+        if crowded {
+            let sip = bytes.len().min(SIP);
+            bytes = Bytes::copy_from_slice(&bytes[..sip]);
+            // What isn't complete would have to be fetched twice.
+            if self
+                .fill
+                .as_ref()
+                .is_some_and(|fill| fill.is_settled(self.at))
+            {
+                self.detach();
+            }
+        }
+        self.copied
+            .set(if crowded { bytes.len() as u64 } else { 0 });
         self.at += bytes.len() as u64;
         bytes
     }

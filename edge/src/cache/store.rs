@@ -14,8 +14,9 @@ use parking_lot::Mutex;
 
 use super::{
     disk::Disk,
-    fill::{Attached, Fill},
+    fill::{Attached, Fill, Keep, Window},
     key::{BodyId, EntryKey, ObjectKey},
+    ledger::Ledger,
     memory::{Memory, Reason, Weigh},
     opening::Opening,
     record::{Record, Stored},
@@ -28,7 +29,12 @@ use crate::{
 };
 
 /// Slices fetched by one upstream request at most: 16 MiB of the default size.
-const RUN: u32 = 64;
+pub(super) const RUN: u32 = 64;
+
+/// The part of the configured memory that windows may take of fills whose bytes can't be fetched
+/// again, and the slices that each of them has at least.
+const WINDOWS: u64 = 4;
+const WINDOW_SLICES: u64 = 3;
 
 /// Locks that in-flight tables and record updates are spread over.
 const STRIPES: usize = 16;
@@ -56,11 +62,22 @@ impl Weigh for Entry {
             Self::Slice(bytes) => bytes.len() as u64,
         }
     }
+
+    fn is_held(&self) -> bool {
+        match self {
+            Self::Record(_) => false,
+            Self::Slice(bytes) => !bytes.is_unique(),
+        }
+    }
 }
 
 /// The cache.
 pub(crate) struct Store {
     pub(super) memory: Memory<Entry>,
+    pub(crate) ledger: Arc<Ledger>,
+    /// Bytes of the configured memory, and of those, the bytes lent to windows.
+    configured: u64,
+    windows: Arc<AtomicU64>,
     pub(super) disk: Option<Arc<Disk>>,
     pub(crate) purges: Purges,
     pub(crate) upstream: Arc<dyn Upstream>,
@@ -93,8 +110,12 @@ impl Store {
         slice: u64,
         upstream: Arc<dyn Upstream>,
     ) -> Self {
+        let ledger = Arc::new(Ledger::default());
         Self {
-            memory: Memory::new(memory),
+            memory: Memory::new(memory, ledger.clone()),
+            ledger,
+            configured: memory,
+            windows: Arc::default(),
             disk,
             purges,
             upstream,
@@ -250,6 +271,15 @@ impl Store {
         inserted.returned
     }
 
+    /// Lets memory go of what is over what it may hold.
+    pub(crate) fn trim(&self) {
+        for (key, entry) in self.memory.trim() {
+            if let Some(disk) = self.disk.as_ref().filter(|disk| !disk.may_contain(key)) {
+                disk.store(key, entry);
+            }
+        }
+    }
+
     /// Looks an entry up in memory; admits it to the disk on its first use.
     fn get(&self, key: EntryKey) -> Option<Entry> {
         let hit = self.memory.get(key)?;
@@ -273,7 +303,8 @@ impl Store {
         last: u32,
     ) -> Supply {
         match self.start(asked, stored, at, last, Reason::Demand) {
-            Started::Fill(fill) => Supply::Fill(Attached::to(fill)),
+            Started::Fill(fill) => Supply::Fill(Attached::to(fill, self.slice_number(at))),
+            Started::Claimed(claim) => Supply::Fill(claim),
             Started::InMemory => Supply::InMemory,
             Started::Lost => Supply::Lost,
         }
@@ -327,10 +358,11 @@ impl Store {
             }
             return Started::Lost;
         };
-        let fill = Arc::new(Fill::new((n, end), u64::from(n) * self.slice));
-        if reason == Reason::Demand {
-            fill.want();
-        }
+        let keep = self.keep_for(stored);
+        let fill = Fill::new((n, end), u64::from(n) * self.slice, self.slice, keep);
+        let fill = Arc::new(fill);
+        // From before it begins, so that it doesn't run away from who has it begun.
+        let claim = (reason == Reason::Demand).then(|| Attached::to(fill.clone(), n));
         running.push(fill.clone());
         tokio::spawn(super::fetch::fill_slices(
             self.clone(),
@@ -338,7 +370,17 @@ impl Store {
             stored.clone(),
             fill.clone(),
         ));
-        Started::Fill(fill)
+        claim.map_or(Started::Fill(fill), Started::Claimed)
+    }
+
+    /// What a fill of a stored body keeps of what it has brought.
+    pub(super) fn keep_for(&self, stored: &Stored) -> Keep {
+        if stored.ranged {
+            return Keep::Read;
+        }
+        let (most, least) = (self.configured / WINDOWS, WINDOW_SLICES * self.slice);
+        let wanted = stored.size().unwrap_or(u64::MAX);
+        Keep::Window(Window::lend(&self.windows, most, least, wanted))
     }
 
     /// Brings slices that nobody has asked for yet, and waits until they are here, or can't be had.
@@ -354,7 +396,8 @@ impl Store {
         while n <= to {
             let at = u64::from(n) * self.slice;
             n += 1;
-            if let Started::Fill(fill) = self.start(asked, stored, at, to, Reason::Prefetch) {
+            let started = self.start(asked, stored, at, to, Reason::Prefetch);
+            if let Started::Fill(fill) = started {
                 n = n.max(fill.slices.1);
                 fill.ended().await;
             }
@@ -462,6 +505,8 @@ impl Store {
 /// As [`Supply`], before anybody claims it.
 enum Started {
     Fill(Arc<Fill>),
+    /// A new one, claimed for who has it begun.
+    Claimed(Attached),
     InMemory,
     Lost,
 }

@@ -57,6 +57,12 @@ pub(super) fn render(out: &mut Text, started: SystemTime) {
     }
 }
 
+/// Resident bytes; none where the system doesn't tell.
+pub(crate) fn resident_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    Some(number(&status, "VmRSS:")? * 1024)
+}
+
 /// The first number after a field's name.
 fn number(text: &str, field: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(field))?;

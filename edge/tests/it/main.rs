@@ -13,6 +13,7 @@ mod cache_policy;
 mod cache_ranges;
 mod cache_restart;
 mod cache_revisions;
+mod cache_slow;
 mod cache_told;
 mod cache_variants;
 mod canary;

@@ -48,6 +48,9 @@ use crate::{
 /// Interim responses to one request; more are dropped.
 const INTERIMS: u32 = 8;
 
+/// Bytes of a long response that QUIC is given before it has got further.
+const SEND_WINDOW: u64 = 256 << 10;
+
 /// What a request was waiting for.
 pub(super) enum Done {
     /// The service's answer.
@@ -541,6 +544,13 @@ impl<S: Service> Connection<S> {
         let Some(answer) = &mut stream.answer else {
             return self.write_interims(i, bench.now);
         };
+        if answer.rest.is_some() {
+            // Twice of what may be on its way keeps a client that reads going; more would only be
+            // held for one that doesn't.
+            let most = self.shared.limits.h3_send_window;
+            let window = self.quic.congestion_state().window().saturating_mul(2);
+            self.quic.set_send_window(window.max(SEND_WINDOW).min(most));
+        }
         let wrote = answer.write(self.quic.send_stream(id));
         let (wrote, bytes) = match wrote {
             Ok(wrote) => wrote,

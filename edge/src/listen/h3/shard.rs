@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     exchange::{Protocol, Service},
-    listen::{Current, Shared},
+    listen::{Current, Shared, slots},
     metrics::Cut,
 };
 
@@ -265,7 +265,7 @@ impl<S: Service> Shard<S> {
             }
             return;
         }
-        let Some(slot) = self.shared.slots.take(incoming.remote_address().ip()) else {
+        let Some(mut slot) = self.shared.slots.take(incoming.remote_address().ip()) else {
             self.shared
                 .observer
                 .metrics
@@ -278,6 +278,7 @@ impl<S: Service> Shard<S> {
         match self.endpoint.accept(incoming, now, &mut self.out, config) {
             Ok((ConnectionHandle(place), quic)) => {
                 self.generation = self.generation.wrapping_add(1);
+                slot.takes(slots::QUIC_MEMORY);
                 let hold = (UnderWay::new(handshakes), slot);
                 let identity = (place, self.generation);
                 let connection = Connection::new(&self.shared, quic, identity, hold, now);
