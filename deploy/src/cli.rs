@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    config, edge_role, ingest, inspect, logging, origin_role, purge, status, token, up, upgrade,
-    worker,
+    config, edge_role, ingest, inspect, logging, origin_role, purge, status, takedown, token, up,
+    upgrade, worker,
 };
 
 const EXAMPLES: &str = "\
@@ -63,6 +63,8 @@ enum Command {
     Token(token::Command),
     /// Drop cached responses from a running edge.
     Purge(purge::Args),
+    /// Remove tracks from store, catalogue and every edge, so that they stay away.
+    Takedown(takedown::Args),
     /// Start a running edge's program anew on the same sockets, without a failed request.
     Upgrade(upgrade::Args),
     /// Load an edge as players do, and print what it bore.
@@ -121,6 +123,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Worker(args) => worker::run(args).await.map(done),
         Command::Token(command) => token::run(command).map(done),
         Command::Purge(args) => purge::run(args).await.map(done),
+        Command::Takedown(args) => takedown::run(args).await,
         Command::Upgrade(args) => upgrade::run(args).await.map(done),
         Command::Loadtest(args) => loadtest::run(args).await.map(|_| ExitCode::SUCCESS),
         Command::Status(args) => status::run(args).await,

@@ -5,8 +5,11 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::Context as _;
 use bytes::Bytes;
 use clap::Args as ClapArgs;
+use edge::exchange::Purge;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use manifests::TrackId;
+use serde_json::{Value, json};
 
 use crate::data::DataDir;
 
@@ -94,6 +97,27 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     );
     println!("purged");
     Ok(())
+}
+
+/// What a track's responses are found by: the key that the origin gives them, and their paths, for
+/// edges in front of something that gives none.
+pub(crate) fn of_track(track: &TrackId) -> [Purge; 4] {
+    [
+        Purge::SurrogateKey(format!("track/{track}")),
+        Purge::Prefix(format!("/media/{track}/")),
+        Purge::Prefix(format!("/v1/tracks/{track}/")),
+        Purge::Prefix(format!("/api/v1/covers/{track}/")),
+    ]
+}
+
+/// A hard purge as the admin listener takes it.
+pub(crate) fn to_json(what: &Purge) -> Value {
+    match what {
+        Purge::Url(url) => json!({ "url": url }),
+        Purge::Prefix(prefix) => json!({ "prefix": prefix }),
+        Purge::SurrogateKey(key) => json!({ "surrogate-key": key }),
+        Purge::All => json!({ "all": true }),
+    }
 }
 
 /// One call to an admin listener: status and body as text.

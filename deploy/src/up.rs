@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     data::{DataDir, RecordGuard, Running, write_whole},
     ingest,
+    pending::Pending,
     progress::Progress,
     shutdown,
 };
@@ -117,6 +118,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 
     let server = edge::Server::bind(edge_config(&args, &data, &origin, origin_addr)).await?;
     let (running, record) = announce(&server, &data)?;
+    // Whoever takes down from here on finds the record, and purges this edge itself.
+    Pending::of(&data).purge(server.edge()).await?;
     let edge_task = tokio::spawn(server.run(cancel.clone()));
 
     if !args.no_demo {

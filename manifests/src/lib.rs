@@ -14,6 +14,7 @@ mod json;
 mod ladder;
 mod layout;
 mod lookup;
+mod takedown;
 mod timeline;
 mod track;
 
@@ -22,5 +23,6 @@ pub use json::JsonError;
 pub use ladder::Family;
 pub use layout::{Addressing, BadAddressing, Layout};
 pub use lookup::Part;
+pub use takedown::Takedown;
 pub use timeline::Span;
 pub use track::*;

@@ -24,6 +24,7 @@ mod ports;
 mod range;
 mod reply;
 mod serve;
+pub mod takedown;
 mod tracks;
 mod web;
 

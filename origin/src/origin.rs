@@ -46,9 +46,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Origin {
     config: Config,
-    store: Arc<dyn ObjectStore>,
+    pub(crate) store: Arc<dyn ObjectStore>,
     keys: Arc<Keys>,
-    catalog: Catalog,
+    pub(crate) catalog: Catalog,
     playlists: Playlists,
     operate: Arc<Operate>,
 }

@@ -14,6 +14,8 @@ use crate::error::ApiResult;
 pub(crate) trait Revisions: Send + Sync {
     /// The current revision; `None` for a track it does not know.
     async fn current(&self, track: &TrackId) -> ApiResult<Option<Revision>>;
+    /// Whether the track was taken down: nothing of it may be served.
+    async fn is_taken_down(&self, track: &TrackId) -> ApiResult<bool>;
 }
 
 /// Describes tracks.

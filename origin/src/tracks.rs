@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use futures_util::TryStreamExt as _;
+use http::StatusCode;
 use manifests::{Revision, Track, TrackId};
 use storage::{Key, ObjectStore};
 use tokio::sync::OnceCell;
@@ -55,6 +56,10 @@ impl Tracks {
         if !sound(&track.0) || !sound(&revision.0) {
             return Err(unknown(&track));
         }
+        // Asked each time: what was taken down may still be in memory, here or in any cache below.
+        if self.revisions.is_taken_down(&track).await? {
+            return Err(gone(&track));
+        }
         let key = (track, revision);
         let slot = self.cache.get_or_insert(&key, Slot::default);
         match slot.get_or_try_init(|| self.read(&key.0, &key.1)).await {
@@ -74,6 +79,7 @@ impl Tracks {
         }
         let revision = match self.revisions.current(&id).await? {
             Some(revision) => revision,
+            None if self.revisions.is_taken_down(&id).await? => return Err(gone(&id)),
             None => self.newest_stored(&id).await?.ok_or_else(|| unknown(&id))?,
         };
         self.revision(track, &revision.0).await
@@ -128,7 +134,7 @@ pub(crate) fn object_key(track: &TrackId, revision: &Revision, name: &str) -> Ap
 }
 
 /// Whether a path segment can be an id at all, so that nothing else reaches the store.
-fn sound(id: &str) -> bool {
+pub(crate) fn sound(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
@@ -137,4 +143,9 @@ fn unknown(track: &TrackId) -> ApiError {
     ApiError::not_found(format!(
         "there is no track `{name}` here; see /api/v1/albums for what is"
     ))
+}
+
+fn gone(track: &TrackId) -> ApiError {
+    let message = format!("track `{track}` was taken down");
+    ApiError::new(StatusCode::GONE, "taken_down", message)
 }

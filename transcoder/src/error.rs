@@ -36,6 +36,16 @@ pub enum Error {
     /// Another file of this ingest has the same bytes, and failed.
     #[error("is the same as another file, which {0}")]
     Twin(String),
+    /// The track was taken down.
+    #[error(
+        "was taken down ({reason}) and stays down; `segue takedown --lift {track}` lets it in again"
+    )]
+    TakenDown {
+        /// The track.
+        track: manifests::TrackId,
+        /// What the notice gives.
+        reason: String,
+    },
     /// The ingest was cancelled.
     #[error("was cancelled")]
     Cancelled,

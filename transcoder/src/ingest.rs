@@ -296,6 +296,7 @@ impl Run {
             store: self.config.storage.clone(),
             place,
         };
+        shelf.admitted().await?;
         if let Some(track) = shelf.published().await? {
             return Ok(Ready::Known {
                 track: Arc::new(track),

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use manifests::{Cover, Rendition, SCHEMA, Track};
+use manifests::{Cover, Rendition, SCHEMA, Takedown, Track};
 use sha2::{Digest, Sha256};
 use storage::ObjectStore;
 use tokio::task::{JoinSet, spawn_blocking};
@@ -152,10 +152,50 @@ impl Shelf {
         Ok(cover)
     }
 
-    /// Makes the track exist.
+    /// Makes the track exist, unless it was taken down meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::TakenDown`]: nothing is left of it.
     pub(crate) async fn index(&self, track: &Track) -> Result<(), Error> {
         let json = serde_json::to_vec(track).map_err(|e| Error::Internal(e.to_string()))?;
         self.store.put(&self.place.key(INDEX)?, json.into()).await?;
+        // A takedown writes its notice and then removes what it finds: whichever of the two comes
+        // second sees what the other has written.
+        let admitted = self.admitted().await;
+        if matches!(admitted, Err(Error::TakenDown { .. })) {
+            self.clear().await?;
+        }
+        admitted
+    }
+
+    /// Whether the track may be published.
+    ///
+    /// # Errors
+    /// [`Error::TakenDown`]; also where the notice can't be read.
+    pub(crate) async fn admitted(&self) -> Result<(), Error> {
+        let track = self.place.track.clone();
+        let key = storage::Key::new(Takedown::key(&track))?;
+        let notice = match self.store.get(&key, None).await {
+            Ok(notice) => notice,
+            Err(storage::Error::NotFound(_)) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let parts: Vec<Bytes> = notice.body.try_collect().await?;
+        let reason = match Takedown::from_json(&parts.concat()) {
+            Ok(notice) => notice.reason,
+            Err(error) => format!("{key}: {error}"),
+        };
+        Err(Error::TakenDown { track, reason })
+    }
+
+    /// Removes what was stored of the revision, its index first.
+    async fn clear(&self) -> Result<(), Error> {
+        self.store.delete(&self.place.key(INDEX)?).await?;
+        let folder = format!("tracks/{}/{}/", self.place.track, self.place.revision);
+        let objects: Vec<_> = self.store.list(&folder).try_collect().await?;
+        for object in objects {
+            self.store.delete(&object.key).await?;
+        }
         Ok(())
     }
 }

@@ -28,5 +28,6 @@ mod s3;
 mod signal;
 mod stack;
 mod supply;
+mod takedown;
 mod tools;
 mod wav;

@@ -7,6 +7,7 @@ mod identity;
 mod query;
 mod reconcile;
 mod register;
+mod remove;
 mod routes;
 mod wire;
 
@@ -25,7 +26,7 @@ use crate::{
     ports::{Revisions, Summaries},
 };
 
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("taken_down.sql")];
 
 /// The catalogue's data. Several processes may have it open at once.
 #[derive(Clone, Debug)]
@@ -46,6 +47,9 @@ pub enum Error {
     /// The object store failed.
     #[error(transparent)]
     Storage(#[from] storage::Error),
+    /// The track was taken down and is not entered.
+    #[error("track {0} was taken down")]
+    TakenDown(TrackId),
 }
 
 impl Catalog {
@@ -87,6 +91,10 @@ impl Revisions for Catalog {
             .fetch_optional(&self.db.read)
             .await?;
         Ok(row.map(Revision))
+    }
+
+    async fn is_taken_down(&self, track: &TrackId) -> ApiResult<bool> {
+        Ok(self.taken_down(track).await?)
     }
 }
 

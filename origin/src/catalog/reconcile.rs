@@ -1,7 +1,7 @@
 //! Making the catalogue agree with the object store.
 
 use futures_util::TryStreamExt as _;
-use manifests::Track;
+use manifests::{Takedown, Track};
 use storage::{Key, Meta, ObjectStore};
 
 use super::{Catalog, Error};
@@ -28,6 +28,7 @@ impl Catalog {
     /// Where the store can't be listed or the database fails. A single bad object is counted.
     pub async fn reconcile(&self, store: &dyn ObjectStore) -> Result<Reconciled, Error> {
         let mut sum = Reconciled::default();
+        self.heed(store).await?;
         let mut objects = store.list("tracks/");
         while let Some(meta) = objects.try_next().await? {
             let Some((track, revision)) = published(&meta.key) else {
@@ -39,6 +40,7 @@ impl Catalog {
             }
             match adopt(self, store, &meta).await {
                 Ok(()) => sum.registered += 1,
+                Err(Error::TakenDown(_)) => {}
                 Err(Error::Database(error)) => return Err(error.into()),
                 Err(error) => {
                     tracing::warn!(key = %meta.key, %error, "published track can't be registered");
@@ -47,6 +49,19 @@ impl Catalog {
             }
         }
         Ok(sum)
+    }
+
+    /// Takes out what another origin on the same store has taken down.
+    async fn heed(&self, store: &dyn ObjectStore) -> Result<(), Error> {
+        let mut notices = store.list(Takedown::PREFIX);
+        while let Some(meta) = notices.try_next().await? {
+            if let Some(track) = Takedown::of_key(meta.key.as_str())
+                && !self.taken_down(&track).await?
+            {
+                self.take_down(&track).await?;
+            }
+        }
+        Ok(())
     }
 }
 

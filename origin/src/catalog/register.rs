@@ -16,7 +16,8 @@ impl Catalog {
     /// nothing.
     ///
     /// # Errors
-    /// [`Error::Track`] for an index that contradicts itself, [`Error::Database`].
+    /// [`Error::Track`] for an index that contradicts itself, [`Error::TakenDown`],
+    /// [`Error::Database`].
     ///
     /// Cancel-safe: a track is entered wholly or not at all.
     pub async fn register(&self, track: &Track) -> Result<(), Error> {
@@ -34,6 +35,14 @@ impl Catalog {
         let since_1970 = published.duration_since(UNIX_EPOCH).unwrap_or_default();
         let published_ms = i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX);
         let mut tx = self.db.write.begin_with("BEGIN IMMEDIATE").await?;
+        let out: bool =
+            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM taken_down WHERE track_id = ?)")
+                .bind(&track.id.0)
+                .fetch_one(&mut *tx)
+                .await?;
+        if out {
+            return Err(Error::TakenDown(track.id.clone()));
+        }
         let current: Option<(String, i64)> =
             sqlx::query_as("SELECT revision, registered_ms FROM tracks WHERE id = ?")
                 .bind(&track.id.0)

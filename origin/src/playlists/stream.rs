@@ -88,7 +88,11 @@ impl Service {
         }
         let reads = stream::iter(items.into_iter().map(|item| async move {
             match self.tracks.latest(&item.track_id).await {
-                Err(error) if error.status() == StatusCode::NOT_FOUND => Ok(None),
+                Err(error)
+                    if matches!(error.status(), StatusCode::NOT_FOUND | StatusCode::GONE) =>
+                {
+                    Ok(None)
+                }
                 other => other.map(Some),
             }
         }));
