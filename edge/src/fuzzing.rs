@@ -35,6 +35,8 @@ pub const TARGETS: &[Target] = &[
     ("h3_control", h3_control),
     ("h1_framing", h1_framing),
     ("h2_budget", h2_budget),
+    ("hpack", hpack),
+    ("h2_connection", h2_connection),
 ];
 
 /// A field of that value, cut in lines at line feeds; none where it can't stand in one.
@@ -163,4 +165,14 @@ pub fn h1_framing(data: &[u8]) {
 /// Frame headers of HTTP/2.
 pub fn h2_budget(data: &[u8]) {
     wire::h2_budget(data, &Limits::default());
+}
+
+/// HPACK field sections of one connection, each behind its length.
+pub fn hpack(data: &[u8]) {
+    wire::hpack(data, &Limits::default());
+}
+
+/// What an HTTP/2 client sends behind its preface.
+pub fn h2_connection(data: &[u8]) {
+    wire::h2_connection(data, &Limits::default());
 }

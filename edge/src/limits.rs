@@ -57,7 +57,8 @@ pub struct Limits {
     pub body_size: u64,
     /// Concurrent requests on an HTTP/2 or HTTP/3 connection. 100.
     pub streams: u32,
-    /// HTTP/2 streams a client may have reset while they were not yet accepted: rapid reset. 20.
+    /// HTTP/2 streams a client may make us reset by breaking rules, times eight, at once; 20 more each
+    /// second (CVE-2025-8671). 20.
     pub pending_resets: usize,
     /// Requests a client may cancel on one HTTP/2 or HTTP/3 connection at once; 20 more each second.
     /// Players cancel what they have in flight when somebody skips. 500.

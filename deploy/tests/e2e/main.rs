@@ -14,6 +14,7 @@ mod crash;
 mod decode;
 mod fixtures;
 mod formats;
+mod h2;
 mod h3;
 mod health;
 mod hostile;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{h1_framing::Framing, h2_budget::Budget, h3};
+use super::{h1_framing::Framing, h2, h2_budget::Budget, h3};
 use crate::config::Limits;
 
 /// A field section decodes within its limits.
@@ -64,4 +64,21 @@ pub(crate) fn h2_budget(data: &[u8], limits: &Limits) {
         (1..4).all(|size| pass(size) == whole),
         "pieces make a difference"
     );
+}
+
+/// Field sections decode within their limits.
+pub(crate) fn hpack(data: &[u8], limits: &Limits) {
+    let size = h2::fuzzing::hpack(data, limits);
+    assert!(size <= limits.header_size, "{size}");
+}
+
+/// A connection comes to the same whatever pieces its bytes come in, and holds no more than it may.
+pub(crate) fn h2_connection(data: &[u8], limits: &Limits) {
+    // Bodies end at other times where windows are read at others: without them, all is the same.
+    let whole = h2::fuzzing::connection(data, usize::MAX, b"", limits);
+    for size in [1, 7] {
+        let pieces = h2::fuzzing::connection(data, size, b"", limits);
+        assert_eq!(pieces, whole);
+    }
+    h2::fuzzing::connection(data, 99, &[b'x'; 100_000], limits);
 }

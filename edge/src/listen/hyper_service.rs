@@ -1,4 +1,4 @@
-//! Between hyper (HTTP/1.1 and HTTP/2) and the service: requests in, responses out.
+//! Between hyper's HTTP/1.1 and the service: requests in, responses out.
 
 use std::{
     convert::Infallible,
@@ -11,17 +11,21 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, StatusCode, header,
+    HeaderValue, header,
     uri::{Authority, PathAndQuery, Scheme},
 };
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use super::{Shared, dribble::Dribble, exchange::Exchange, vitals::Vitals};
-use crate::exchange::{
-    Body, BodyError, Facts, Interim, Outcome, Protocol, Request, RequestBody, Response, Service,
+use super::{
+    Shared,
+    dribble::Dribble,
+    exchange::Exchange,
+    unfit::{Fault, refuse},
+    vitals::Vitals,
 };
+use crate::exchange::{Body, BodyError, Interim, Protocol, Request, RequestBody, Service};
 
 /// Answers the requests of one connection.
 pub(crate) struct Connection<S> {
@@ -29,7 +33,6 @@ pub(crate) struct Connection<S> {
     pub vitals: Arc<Vitals>,
     pub peer: SocketAddr,
     pub secure: bool,
-    pub protocol: Protocol,
 }
 
 impl<S: Service> Connection<S> {
@@ -53,8 +56,7 @@ impl<S: Service> Connection<S> {
         {
             response.headers.insert(header::ALT_SVC, alt_svc.clone());
         }
-        if self.protocol == Protocol::H1 && (fault.is_some() || self.shared.draining.load(Relaxed))
-        {
+        if fault.is_some() || self.shared.draining.load(Relaxed) {
             response
                 .headers
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -76,7 +78,7 @@ impl<S: Service> Connection<S> {
     fn take(&self, request: http::Request<Incoming>) -> (Request, Option<Fault>) {
         let (mut parts, incoming) = request.into_parts();
         let limits = &self.shared.limits;
-        let authority = authority(&parts, self.protocol);
+        let authority = authority(&parts);
         let target = parts
             .uri
             .path_and_query()
@@ -118,7 +120,7 @@ impl<S: Service> Connection<S> {
             target,
             headers: parts.headers,
             body,
-            protocol: self.protocol,
+            protocol: Protocol::H1,
             peer: self.peer,
             received: Instant::now(),
             // hyper has no way to send them, but for the 100 that it sends by itself on HTTP/1.1.
@@ -128,21 +130,8 @@ impl<S: Service> Connection<S> {
     }
 }
 
-/// What makes a request unfit for the service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// No `Host`, several, or none that can be read (RFC 9112 §3.2).
-    BadHost,
-    /// More fields than the limit.
-    TooManyFields,
-    /// A longer target than the limit.
-    TargetTooLong,
-    /// A longer body than the limit.
-    BodyTooLarge,
-}
-
 /// The authority a request is for.
-fn authority(parts: &http::request::Parts, protocol: Protocol) -> Result<Option<Authority>, Fault> {
+fn authority(parts: &http::request::Parts) -> Result<Option<Authority>, Fault> {
     let mut hosts = parts.headers.get_all(header::HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
         (Some(host), None) => Some(
@@ -161,42 +150,12 @@ fn authority(parts: &http::request::Parts, protocol: Protocol) -> Result<Option<
         return Err(Fault::BadHost);
     }
     match (parts.uri.authority(), host) {
-        // HTTP/2: both must agree (RFC 9113 §8.3.1). HTTP/1: an absolute target wins (RFC 9112 §3.2.2).
-        (Some(authority), Some(host)) if protocol == Protocol::H2 && *authority != host => {
-            Err(Fault::BadHost)
-        }
+        // An absolute target wins (RFC 9112 §3.2.2).
         (Some(authority), _) if authority.as_str().contains('@') => Err(Fault::BadHost),
         (Some(authority), _) => Ok(Some(authority.clone())),
         (None, Some(host)) => Ok(Some(host)),
         (None, None) if parts.version == http::Version::HTTP_10 => Ok(None),
         (None, None) => Err(Fault::BadHost),
-    }
-}
-
-/// The response to a request that is unfit for the service.
-pub(crate) fn refuse(fault: &Fault) -> Response {
-    let (status, reason) = match fault {
-        Fault::BadHost => (StatusCode::BAD_REQUEST, "bad-host"),
-        Fault::TooManyFields => (
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            "too-many-fields",
-        ),
-        Fault::TargetTooLong => (StatusCode::URI_TOO_LONG, "target-too-long"),
-        Fault::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large"),
-    };
-    let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let facts = Facts {
-        outcome: Outcome::Refused,
-        reason: Some(reason),
-        ..Facts::default()
-    };
-    Response {
-        status,
-        headers,
-        body: Body::Empty,
-        facts,
     }
 }
 

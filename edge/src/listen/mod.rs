@@ -3,19 +3,26 @@
 
 mod allowance;
 pub(crate) mod bind;
+mod date;
 pub(crate) mod dribble;
 pub(crate) mod exchange;
 pub(crate) mod expect;
 mod expiry;
+mod field;
 pub(crate) mod fuzzing;
 mod guard;
 mod h1_framing;
+mod h2;
 mod h2_budget;
 pub(crate) mod h3;
+mod head;
+mod huffman;
 mod hyper_service;
+mod priority;
 pub(crate) mod slots;
 pub(crate) mod tcp;
 pub(crate) mod tls;
+mod unfit;
 mod vitals;
 mod wire;
 

@@ -1,4 +1,4 @@
-//! TCP: accept loops, TLS handshakes, and hyper's HTTP/1.1 and HTTP/2 on what comes of them.
+//! TCP: accept loops, TLS handshakes, and hyper's HTTP/1.1 or our HTTP/2 on what comes of them.
 
 use std::{
     future::Future,
@@ -11,8 +11,8 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioTimer;
 use rustls::{ServerConfig, ServerConnection};
 use socket2::SockRef;
 use tokio::{
@@ -25,6 +25,7 @@ use super::{
     Current, Shared,
     bind::BACKLOG,
     guard::Guard,
+    h2::{self, PREFACE},
     hyper_service::Connection,
     slots::Slot,
     vitals::{End, Vitals, Watched},
@@ -34,9 +35,6 @@ use crate::{
     exchange::{Protocol, Service},
     metrics::Cut,
 };
-
-/// What an HTTP/2 client sends first (RFC 9113 §3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Pause after `accept` failed for want of descriptors or memory, so that the loop doesn't spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -153,16 +151,21 @@ async fn connection<S: Service>(
         None => Wire::clear(tcp, prefix, Arc::clone(&vitals), guard),
     };
     shared.observer.metrics.connection_opened(protocol);
-    let theirs = Connection {
-        shared: Arc::clone(&shared),
-        vitals: Arc::clone(&vitals),
-        peer,
-        secure,
-        protocol,
-    };
     match protocol {
-        Protocol::H2 => http2(&shared, Arc::new(theirs), wire, vitals).await,
-        _ => http1(&shared, Arc::new(theirs), wire, vitals).await,
+        Protocol::H2 => {
+            let connection = h2::Connection::new(&shared, &wire, &vitals, (peer, secure));
+            let drain: fn(&mut h2::Connection<S>) = h2::Connection::drain;
+            watch(&shared, wire, vitals, connection, Some(drain)).await;
+        }
+        _ => {
+            let theirs = Connection {
+                shared: Arc::clone(&shared),
+                vitals: Arc::clone(&vitals),
+                peer,
+                secure,
+            };
+            http1(&shared, Arc::new(theirs), wire, vitals).await;
+        }
     }
     shared.observer.metrics.connection_closed(protocol);
     drop(slot);
@@ -275,18 +278,14 @@ async fn watch<S, C>(
     wire: Wire,
     vitals: Arc<Vitals>,
     connection: C,
-    drain: Option<fn(Pin<&mut C>)>,
+    drain: Option<fn(&mut C)>,
 ) where
-    C: Future<Output = hyper::Result<()>> + Unpin,
+    C: Future<Output = ()> + Unpin,
 {
     let protocol = if vitals.reads_are_heads() {
         Protocol::H1
     } else {
         Protocol::H2
-    };
-    let connection = Flushing {
-        connection,
-        wire: wire.clone(),
     };
     let mut watched = Watched::new(connection, vitals, &shared.limits);
     let mut draining = false;
@@ -296,7 +295,7 @@ async fn watch<S, C>(
             () = shared.drain.cancelled(), if !draining => {
                 draining = true;
                 if let Some(drain) = drain {
-                    drain(Pin::new(&mut watched.connection().connection));
+                    drain(watched.connection());
                 } else {
                     watched.drain(shared.limits.drain_idle);
                 }
@@ -333,32 +332,9 @@ async fn http1<S: Service>(
         .half_close(false)
         .writev(true)
         .serve_connection(wire.clone(), service);
+    let connection = Flushing {
+        connection,
+        wire: wire.clone(),
+    };
     watch(shared, wire, vitals, connection, None).await;
-}
-
-async fn http2<S: Service>(
-    shared: &Shared<S>,
-    theirs: Arc<Connection<S>>,
-    wire: Wire,
-    vitals: Arc<Vitals>,
-) {
-    let limits = &shared.limits;
-    let service = hyper::service::service_fn(move |request| Arc::clone(&theirs).answer(request));
-    let connection = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.streams)
-        .max_header_list_size(u32::try_from(limits.header_size).unwrap_or(u32::MAX))
-        .max_pending_accept_reset_streams(limits.pending_resets)
-        // Streams a client makes us reset (CVE-2025-8671) are as good as reset by it.
-        .max_local_error_reset_streams(Some(limits.pending_resets.saturating_mul(8)))
-        // Clients send requests, not bodies: small windows bound what they can make us hold.
-        .initial_stream_window_size(64 << 10)
-        .initial_connection_window_size(256 << 10)
-        .max_frame_size(16 << 10)
-        .max_send_buf_size(64 << 10)
-        .header_table_size(4 << 10)
-        .keep_alive_interval(None)
-        .serve_connection(wire.clone(), service);
-    let drain: fn(Pin<&mut _>) = |c| http2::Connection::graceful_shutdown(c);
-    watch(shared, wire, vitals, connection, Some(drain)).await;
 }

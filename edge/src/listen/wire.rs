@@ -1,7 +1,8 @@
-//! The byte stream of one TCP connection, in the clear or under TLS, as hyper reads and writes it.
+//! The byte stream of one TCP connection, in the clear or under TLS, as hyper's HTTP/1.1 and our
+//! HTTP/2 read and write it.
 //!
-//! Writes are gathered: what hyper hands over while its future is polled leaves in as few TLS
-//! records and system calls as possible when [`Wire::flush`] is called after the poll. Full records
+//! Writes are gathered: what is handed over while a connection's future is polled leaves in as few
+//! TLS records and system calls as possible when [`Wire::flush`] is called after the poll. Full records
 //! are encrypted straight from the body; only what doesn't fill a record is copied.
 
 use std::{
@@ -40,7 +41,7 @@ const BURST_SLOW: usize = 16 << 10;
 /// Most plaintext read at a time.
 const READ: usize = 4 << 10;
 
-/// A connection's bytes; a handle that hyper and the connection's task share.
+/// A connection's bytes; a handle that its protocol and its task share.
 #[derive(Clone)]
 pub(crate) struct Wire(Arc<Mutex<Inner>>);
 
@@ -119,7 +120,40 @@ impl Wire {
         let _ = SockRef::from(&self.0.lock().tcp).set_linger(Some(Duration::ZERO));
     }
 
-    /// Sends what is gathered. Call after each poll of hyper's connection.
+    /// Reads what the client has sent, up to the length of `buf`; 0 at its end.
+    ///
+    /// # Errors
+    /// Where the connection failed, or must be cut off: [`Wire::cut`] says why.
+    pub(crate) fn receive(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let inner = &mut *self.0.lock();
+        if !inner.prefix.is_empty() {
+            // The guard has seen it.
+            let n = inner.prefix.len().min(buf.len());
+            buf[..n].copy_from_slice(&inner.prefix[..n]);
+            inner.prefix.drain(..n);
+            return Poll::Ready(Ok(n));
+        }
+        let n = ready!(inner.receive(cx, buf))?;
+        inner.guard.read(buf, n)?;
+        inner.note(n);
+        Poll::Ready(Ok(n))
+    }
+
+    /// Takes what is to be written, as far as it has room. Call [`Wire::flush`] after the last.
+    pub(crate) fn send(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.0.lock().send(cx, bufs)
+    }
+
+    /// Ends our side, with what was gathered before.
+    pub(crate) fn shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.lock().shutdown(cx)
+    }
+
+    /// Sends what is gathered. Call after each poll of the connection.
     pub(crate) fn flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.lock().flush(cx)
     }
@@ -139,11 +173,45 @@ impl Inner {
             return Err(io::ErrorKind::InvalidData.into());
         }
         buf.put_slice(&plain[..passed]);
-        self.vitals.read(n);
+        self.note(n);
+        Ok(())
+    }
+
+    /// Notes signs of life.
+    fn note(&self, read: usize) {
+        self.vitals.read(read);
         if let Some(heading) = self.guard.heading() {
             self.vitals.heading(heading);
         }
-        Ok(())
+    }
+
+    /// Reads plaintext.
+    fn receive(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        if self.tls.is_some() {
+            return self.read_tls(cx, buf);
+        }
+        let mut read = ReadBuf::new(buf);
+        ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut read))?;
+        Poll::Ready(Ok(read.filled().len()))
+    }
+
+    fn send(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if self.tls.is_some() {
+            return self.write_tls(cx, bufs);
+        }
+        let n = ready!(Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs))?;
+        self.vitals.wrote(n);
+        self.guard.wrote(n);
+        Poll::Ready(Ok(n))
+    }
+
+    fn shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.flush(cx))?;
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            ready!(self.drain(cx))?;
+        }
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
     }
 
     /// Encrypts the staged rest and writes until nothing waits.
@@ -228,20 +296,16 @@ impl Inner {
         Poll::Ready(Ok(offered))
     }
 
-    fn read_tls(&mut self, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn read_tls(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let Some(tls) = &mut self.tls else {
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(Ok(0));
         };
-        let mut plain = [0; READ + ROOM];
-        let max = READ.min(buf.remaining());
         loop {
-            match tls.reader().read(&mut plain[..max]) {
-                Ok(n) => {
-                    return Poll::Ready(self.pass(&mut plain, n, buf));
-                }
+            match tls.reader().read(buf) {
+                Ok(n) => return Poll::Ready(Ok(n)),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 // A client that closes without close_notify: HTTP framing tells truncation.
-                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Poll::Ready(Ok(())),
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Poll::Ready(Ok(0)),
                 Err(e) => return Poll::Ready(Err(e)),
             }
             match tls.read_tls(&mut Blocking {
@@ -274,15 +338,14 @@ impl hyper::rt::Read for Wire {
             inner.prefix.drain(..n);
             return Poll::Ready(Ok(()));
         }
-        if inner.tls.is_some() {
-            return inner.read_tls(cx, buf);
-        }
         let mut plain = [0; READ + ROOM];
         let max = READ.min(buf.remaining());
-        let mut read = ReadBuf::new(&mut plain[..max]);
-        ready!(Pin::new(&mut inner.tcp).poll_read(cx, &mut read))?;
-        let n = read.filled().len();
-        Poll::Ready(inner.pass(&mut plain, n, buf))
+        let n = ready!(inner.receive(cx, &mut plain[..max]))?;
+        Poll::Ready(if n == 0 {
+            Ok(())
+        } else {
+            inner.pass(&mut plain, n, buf)
+        })
     }
 }
 
@@ -300,14 +363,7 @@ impl hyper::rt::Write for Wire {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let inner = &mut *self.0.lock();
-        if inner.tls.is_some() {
-            return inner.write_tls(cx, bufs);
-        }
-        let n = ready!(Pin::new(&mut inner.tcp).poll_write_vectored(cx, bufs))?;
-        inner.vitals.wrote(n);
-        inner.guard.wrote(n);
-        Poll::Ready(Ok(n))
+        self.0.lock().send(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -320,13 +376,7 @@ impl hyper::rt::Write for Wire {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let inner = &mut *self.0.lock();
-        ready!(inner.flush(cx))?;
-        if let Some(tls) = &mut inner.tls {
-            tls.send_close_notify();
-            ready!(inner.drain(cx))?;
-        }
-        Pin::new(&mut inner.tcp).poll_shutdown(cx)
+        self.0.lock().shutdown(cx)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A response as frames: what is still to be handed to QUIC.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use http_body::Frame;
 use quinn_proto::{SendStream, WriteError};
 
@@ -10,7 +10,10 @@ use super::{
     frame::{kind, put_varint},
     qpack,
 };
-use crate::exchange::{Body, Response};
+use crate::{
+    exchange::{Body, Response},
+    listen::date,
+};
 
 /// Longest encoded head for which no growth is needed.
 const HEAD: usize = 512;
@@ -149,10 +152,7 @@ pub(super) fn interim(status: StatusCode, headers: &HeaderMap) -> Bytes {
 /// The HEADERS frame, and the header of the DATA frame that follows where the length is known.
 fn head(response: &mut Response, length: Option<u64>) -> Bytes {
     if !response.headers.contains_key(header::DATE) {
-        let now = httpdate::fmt_http_date(std::time::SystemTime::now());
-        if let Ok(now) = HeaderValue::from_str(&now) {
-            response.headers.insert(header::DATE, now);
-        }
+        response.headers.insert(header::DATE, date::now());
     }
     // The section is encoded behind room for the longest frame header, which is then put right in
     // front of it.

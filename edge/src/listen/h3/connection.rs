@@ -25,7 +25,6 @@ use super::{
     answer::{Answer, Wrote},
     error::{Code, Fault},
     frame::{kind, put_varint},
-    head::urgency,
     incoming,
     stream::{Chunk, Stream, read},
     uni::{Critical, Standing, Uni, kinds, setting},
@@ -40,6 +39,7 @@ use crate::{
         dribble,
         exchange::Exchange,
         expect::{self, Expected},
+        priority::Priority,
         slots::Slot,
     },
     metrics::Cut,
@@ -467,8 +467,10 @@ impl<S: Service> Connection<S> {
         let Some((head, _)) = stream.head.take() else {
             return;
         };
-        if let Some(urgency) = urgency(&head.fields) {
-            let _ = self.quic.send_stream(id).set_priority(urgency);
+        if let Some(priority) = Priority::of(&head.fields) {
+            // QUIC's grows with importance; its default is 0.
+            let priority = i32::from(Priority::default().urgency) - i32::from(priority.urgency);
+            let _ = self.quic.send_stream(id).set_priority(priority);
         }
         let secure = head.scheme.as_deref() != Some(b"http");
         let request = Request {

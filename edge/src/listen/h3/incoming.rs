@@ -7,10 +7,9 @@ use http::{HeaderMap, StatusCode};
 use super::{
     error::{Code, Fault},
     frame::{Input, Taken, kind},
-    head::Head,
     qpack::{self, Line},
 };
-use crate::config::Limits;
+use crate::{config::Limits, listen::head::Head};
 
 /// What comes next of a request.
 #[derive(Debug)]
@@ -239,7 +238,7 @@ impl Incoming {
                 return Err(Fault::Connection(Code::QpackDecompression));
             }
             Err(qpack::Error::Malformed) => return Err(Fault::Stream(Code::Message)),
-            Err(qpack::Error::TooLarge) => {
+            Err(qpack::Error::TooLarge | qpack::Error::Bomb) => {
                 return too_large(self, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
             }
         }

@@ -9,8 +9,6 @@ mod connection;
 mod error;
 mod frame;
 pub(crate) mod fuzzing;
-mod head;
-mod huffman;
 mod incoming;
 mod qpack;
 mod shard;

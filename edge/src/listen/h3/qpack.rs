@@ -2,38 +2,12 @@
 //! table, and we use none of theirs, so no stream ever waits for another.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 
-use super::{huffman, static_table};
+use super::static_table;
+use crate::listen::field::{field_value, get_int, get_string, literal_line, put_int, put_string};
 
-/// What is wrong with a field section.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Error {
-    /// It can't be decoded: the connection is lost (RFC 9204 §6).
-    Decompression,
-    /// Larger than the limit, or more fields.
-    TooLarge,
-    /// Decodable, but no sound name or value: the request is malformed (RFC 9114 §4.2).
-    Malformed,
-}
-
-/// A decoded line.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line {
-    /// `:name` and value.
-    Pseudo(Bytes, Bytes),
-    /// A field.
-    Field(HeaderName, HeaderValue),
-}
-
-/// Limits of a field section.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    /// Names, values and 32 bytes a field (RFC 9114 §4.2.2).
-    pub size: u64,
-    /// Fields.
-    pub count: usize,
-}
+pub(super) use crate::listen::field::{Error, Limits, Line};
 
 /// Decodes a field section, handing each line to `take`.
 ///
@@ -120,78 +94,6 @@ fn static_line(index: u64, value: Option<Bytes>) -> Result<Line, Error> {
     }
 }
 
-fn literal_line(name: Bytes, value: Bytes) -> Result<Line, Error> {
-    if name.first() == Some(&b':') {
-        return Ok(Line::Pseudo(name, value));
-    }
-    if name.iter().any(u8::is_ascii_uppercase) {
-        return Err(Error::Malformed);
-    }
-    let name = HeaderName::from_bytes(&name).map_err(|_| Error::Malformed)?;
-    Ok(Line::Field(name, field_value(value)?))
-}
-
-fn field_value(value: Bytes) -> Result<HeaderValue, Error> {
-    // Leading or trailing white space is malformed (RFC 9114 §10.3 with RFC 9110 §5.5).
-    let edge = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    if edge(value.first()) || edge(value.last()) {
-        return Err(Error::Malformed);
-    }
-    HeaderValue::from_maybe_shared(value).map_err(|_| Error::Malformed)
-}
-
-/// A prefixed integer (RFC 7541 §5.1) of `bits` bits, and the flags above it.
-fn get_int(buf: &mut Bytes, bits: u32) -> Result<(u8, u64), Error> {
-    let mask = ((1_u16 << bits) - 1) as u8;
-    let first = next(buf)?;
-    let flags = first & !mask;
-    let mut value = u64::from(first & mask);
-    if value < u64::from(mask) {
-        return Ok((flags, value));
-    }
-    for shift in (0..=28).step_by(7) {
-        let byte = next(buf)?;
-        value += u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Ok((flags, value));
-        }
-    }
-    // Above 2^35: nothing we accept is that long.
-    Err(Error::Decompression)
-}
-
-fn next(buf: &mut Bytes) -> Result<u8, Error> {
-    if buf.has_remaining() {
-        Ok(buf.get_u8())
-    } else {
-        Err(Error::Decompression)
-    }
-}
-
-/// A string literal whose length has `bits` bits, below its Huffman flag; of at most `max` bytes.
-fn get_string(buf: &mut Bytes, bits: u32, max: u64) -> Result<Bytes, Error> {
-    let (flags, length) = get_int(buf, bits)?;
-    let length = usize::try_from(length).map_err(|_| Error::Decompression)?;
-    if length > buf.remaining() {
-        return Err(Error::Decompression);
-    }
-    let raw = buf.split_to(length);
-    let max = usize::try_from(max).unwrap_or(usize::MAX);
-    if flags & 1 << bits == 0 {
-        return if raw.len() > max {
-            Err(Error::TooLarge)
-        } else {
-            Ok(raw)
-        };
-    }
-    // A Huffman string is never more than 8/5 of its length; only then is the limit the reason.
-    match huffman::decode(&raw, max) {
-        Some(text) => Ok(text.into()),
-        None if raw.len() * 8 / 5 > max => Err(Error::TooLarge),
-        None => Err(Error::Decompression),
-    }
-}
-
 /// Encodes a response's field section.
 pub(super) fn encode(out: &mut BytesMut, status: StatusCode, fields: &HeaderMap) {
     out.put_slice(&[0, 0]);
@@ -268,28 +170,11 @@ fn static_name(name: &HeaderName) -> Option<u64> {
     Some(index)
 }
 
-fn put_int(out: &mut BytesMut, flags: u8, bits: u32, value: u64) {
-    let mask = (1_u64 << bits) - 1;
-    if value < mask {
-        return out.put_u8(flags | value as u8);
-    }
-    out.put_u8(flags | mask as u8);
-    let mut rest = value - mask;
-    while rest >= 0x80 {
-        out.put_u8(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.put_u8(rest as u8);
-}
-
-fn put_string(out: &mut BytesMut, flags: u8, bits: u32, text: &[u8]) {
-    put_int(out, flags, bits, text.len() as u64);
-    out.put_slice(text);
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use http::HeaderValue;
+
     use super::*;
 
     const LIMITS: Limits = Limits {

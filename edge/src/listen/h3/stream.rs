@@ -6,8 +6,12 @@ use bytes::Bytes;
 use futures_util::stream::AbortHandle;
 use quinn_proto::{Connection, ReadError, StreamId};
 
-use super::{answer::Answer, head::Head, incoming::Incoming, upload::Sender};
-use crate::{config::Limits, exchange::Response, listen::exchange::Exchange};
+use super::{answer::Answer, incoming::Incoming, upload::Sender};
+use crate::{
+    config::Limits,
+    exchange::Response,
+    listen::{exchange::Exchange, head::Head},
+};
 
 /// Most bytes taken from QUIC at a time.
 const CHUNK: usize = 16 << 10;

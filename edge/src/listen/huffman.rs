@@ -124,7 +124,7 @@ fn build() -> Machine {
 }
 
 /// Decodes a string; none where it is no Huffman string or longer than `max` bytes.
-pub(super) fn decode(coded: &[u8], max: usize) -> Option<Vec<u8>> {
+pub(crate) fn decode(coded: &[u8], max: usize) -> Option<Vec<u8>> {
     let machine = &*MACHINE;
     let mut out = Vec::with_capacity((coded.len() * 8 / 5).min(max));
     let mut at: Node = 0;

@@ -1,33 +1,32 @@
-//! A request's head from its field section (RFC 9114 §4.3).
+//! A request's head from its field section, in HTTP/2 and HTTP/3 (RFC 9113 §8.3, RFC 9114 §4.3).
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, Method, header,
+    HeaderMap, HeaderValue, Method, header,
     uri::{Authority, PathAndQuery},
 };
 
-use super::qpack::{self, Line};
+use super::field::{self, Line};
 
 /// A decoded head.
 #[derive(Debug, Default)]
-pub(super) struct Head {
-    pub(super) method: Option<Method>,
-    pub(super) scheme: Option<Bytes>,
-    pub(super) authority: Option<Authority>,
-    pub(super) path: Option<PathAndQuery>,
-    pub(super) fields: HeaderMap,
+pub(crate) struct Head {
+    pub(crate) method: Option<Method>,
+    pub(crate) scheme: Option<Bytes>,
+    pub(crate) authority: Option<Authority>,
+    pub(crate) path: Option<PathAndQuery>,
+    pub(crate) fields: HeaderMap,
 }
 
 impl Head {
-    /// Takes one line; pseudo-header fields come first and once (RFC 9114 §4.3).
-    pub(super) fn take(&mut self, line: Line) -> Result<(), qpack::Error> {
-        const BAD: qpack::Error = qpack::Error::Malformed;
+    /// Takes one line; pseudo-header fields come first and once (RFC 9113 §8.3).
+    pub(crate) fn take(&mut self, line: Line) -> Result<(), field::Error> {
+        const BAD: field::Error = field::Error::Malformed;
         match line {
             Line::Field(name, value) => {
                 if hop_by_hop(&name) || (name == header::TE && value != "trailers") {
                     return Err(BAD);
                 }
-                // Cookie crumbs are one field elsewhere (RFC 9114 §4.2.1).
                 self.fields.append(name, value);
                 Ok(())
             }
@@ -58,9 +57,9 @@ impl Head {
         }
     }
 
-    /// Checks the whole (RFC 9114 §4.3.1); the announced length of the body, or none where the
+    /// Checks the whole (RFC 9113 §8.3.1, RFC 9114 §4.3.1); the announced length of the body, or none where the
     /// request is malformed.
-    pub(super) fn check(&mut self) -> Option<Option<u64>> {
+    pub(crate) fn check(&mut self) -> Option<Option<u64>> {
         let method = self.method.as_ref()?;
         if *method == Method::CONNECT {
             (self.scheme.is_none() && self.path.is_none() && self.authority.is_some())
@@ -103,11 +102,29 @@ impl Head {
             None => None,
         };
         self.fields.remove(header::CONTENT_LENGTH);
+        self.join_cookies();
         Some(length)
+    }
+
+    /// Cookie crumbs are one field elsewhere (RFC 9113 §8.2.3, RFC 9114 §4.2.1).
+    fn join_cookies(&mut self) {
+        let mut crumbs = self.fields.get_all(header::COOKIE).iter();
+        if let (Some(first), Some(_)) = (crumbs.next(), crumbs.next()) {
+            let mut joined = first.as_bytes().to_vec();
+            for crumb in self.fields.get_all(header::COOKIE).iter().skip(1) {
+                joined.extend_from_slice(b"; ");
+                joined.extend_from_slice(crumb.as_bytes());
+            }
+            // Sound values joined by sound bytes are sound.
+            if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+                self.fields.insert(header::COOKIE, joined);
+            }
+        }
     }
 }
 
-/// Fields that mean a connection and may not be sent over HTTP/3 (RFC 9114 §4.2).
+/// Fields that mean a connection and may not be sent over HTTP/2 and 3 (RFC 9113 §8.2.2, RFC 9114
+/// §4.2).
 fn hop_by_hop(name: &http::HeaderName) -> bool {
     *name == header::CONNECTION
         || *name == header::TRANSFER_ENCODING
@@ -116,21 +133,9 @@ fn hop_by_hop(name: &http::HeaderName) -> bool {
         || name == "proxy-connection"
 }
 
-/// QUIC's priority for a request's urgency (RFC 9218 §4.1): 3 is the default and 0 the most urgent.
-pub(super) fn urgency(fields: &HeaderMap) -> Option<i32> {
-    let value = fields.get("priority")?.to_str().ok()?;
-    let urgency = value
-        .split(',')
-        .find_map(|item| item.trim().strip_prefix("u="))?;
-    let urgency: i32 = urgency.parse().ok().filter(|u| (0..=7).contains(u))?;
-    Some(3 - urgency)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use http::HeaderValue;
-
     use super::*;
 
     /// A head of those lines, as far as it is one.
@@ -172,6 +177,8 @@ mod tests {
         );
         assert!(!head.fields.contains_key("content-length"));
         assert!(check(&[(":method", "CONNECT"), (":authority", "a.example:443")]).is_some());
+        let crumbs = [(":authority", "a"), ("cookie", "a=1"), ("cookie", "b=2")];
+        assert_eq!(get(&crumbs).unwrap().0.fields["cookie"], "a=1; b=2");
     }
 
     #[test]
@@ -207,18 +214,5 @@ mod tests {
         );
         assert!(check(&[(":method", "GET"), (":path", "/"), (":authority", "a")]).is_none());
         assert!(check(&[(":method", "CONNECT"), (":authority", "a"), (":path", "/")]).is_none());
-    }
-
-    #[test]
-    fn urgencies() {
-        let of = |value: &'static str| {
-            let mut fields = HeaderMap::new();
-            fields.insert("priority", HeaderValue::from_static(value));
-            urgency(&fields)
-        };
-        assert_eq!(of("u=0"), Some(3));
-        assert_eq!(of("i, u=5"), Some(-2));
-        assert_eq!(of("u=9"), None);
-        assert_eq!(of("i"), None);
     }
 }

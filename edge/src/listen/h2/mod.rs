@@ -1,0 +1,34 @@
+//! HTTP/2 (RFC 9113) of our own: one task a connection and none a request. Requests that memory
+//! answers are answered in the poll that read them, their framing in one buffer and their bodies as
+//! the cache's own shared bytes, so that many leave in one write.
+//!
+//! `core.rs` and what is below it do no I/O; `connection.rs` drives them.
+
+mod answer;
+mod connection;
+mod core;
+mod encode;
+mod error;
+mod frame;
+pub(crate) mod fuzzing;
+mod hpack;
+mod output;
+mod reader;
+mod receiving;
+mod requests;
+mod responses;
+mod sending;
+mod static_table;
+mod stream;
+mod table;
+mod upload;
+mod wakes;
+
+pub(crate) use self::{connection::Connection, reader::PREFACE};
+
+/// Bytes of one request's body that may wait for us. Clients send requests, not bodies: small
+/// windows bound what they can make us hold.
+const WINDOW: u32 = 64 << 10;
+
+/// Bytes of all bodies on a connection that may.
+const CONNECTION_WINDOW: u32 = 256 << 10;
