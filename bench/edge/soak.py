@@ -25,6 +25,7 @@ import resource
 import select
 import socket
 import ssl
+import subprocess
 import sys
 import tempfile
 import time
@@ -402,7 +403,11 @@ def main():
         processes = [multiprocessing.Process(target=origin, args=(upstream, sent), daemon=True)]
         processes[0].start()
         time.sleep(0.3)
-        command = [*args.edge.split(), "--upstream", f"http://127.0.0.1:{upstream}", "--memory",
+        cert, key = f"{name}/cert.pem", f"{name}/key.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost"],
+                       check=True, capture_output=True)  # fmt: skip
+        command = [*args.edge.split(), "--cert", cert, "--key", key, "--upstream", f"http://127.0.0.1:{upstream}", "--memory",
                    f"{args.memory_mib}MiB", "--http", f"127.0.0.1:{ports[CLEAR]}", "--https",
                    f"127.0.0.1:{ports[TLS]}"]  # fmt: skip
         if args.disk:

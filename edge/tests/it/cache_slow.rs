@@ -93,35 +93,6 @@ async fn readers_that_crowd_each_other_out_of_memory_all_get_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_stalled_readers_hold_counts_as_memory_and_stays() {
-    const ROOM: usize = 48;
-    const READERS: usize = 24;
-    let origin = Origin::new();
-    let edge = edge_with(&origin, room(ROOM)).await;
-    let slice = [("range", "bytes=0-65535")];
-    let mut readers = Vec::new();
-    for n in 0..READERS + 3 * ROOM {
-        let body = Resource::immutable(pattern(SIZE, n as u8), "\"1\"");
-        origin.put(&path(n), body);
-        get(&edge, &path(n), &slice).await;
-        if n < READERS {
-            let response = edge.serve(request(Method::GET, &path(n), &slice)).await;
-            readers.push((n, response));
-        }
-    }
-    let asked = origin.asked();
-    for n in 0..READERS {
-        get(&edge, &path(n), &slice).await;
-    }
-    assert_eq!(origin.asked(), asked, "what was held was evicted");
-    let (counted, most) = (edge.stats().memory_bytes, (ROOM * SLICE) as u64);
-    assert!(counted <= most + 4 * SLICE as u64, "{counted} of {most}");
-    for (n, response) in readers {
-        assert!(read(response).await.bytes() == &pattern(SIZE, n as u8).slice(..SLICE));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_reader_of_what_cannot_be_fetched_again_gets_all_of_it() {
     let origin = Origin::new();
     let plain = |seed| Resource::new(pattern(SIZE, seed), &[("cache-control", "max-age=60")]);
