@@ -1,5 +1,6 @@
 //! `segue`: one binary for every role. Composition only; each role lives in its own crate.
 
+mod activation;
 mod cli;
 mod config;
 mod data;

@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use clap::Args as ClapArgs;
 use edge::{Handle, handover::Inherited};
 
-use crate::purge::http_call_within;
+use crate::{activation, purge::http_call_within};
 
 /// Set where standard input is the socket to the process before this one.
 const VARIABLE: &str = "SEGUE_HANDOVER";
@@ -93,13 +93,13 @@ impl Program {
     }
 }
 
-/// What the process before this one hands over, if there is one. Blocks.
+/// What the process before this one hands over, or else the service manager. Blocks.
 ///
 /// # Errors
-/// Where it hands nothing over.
+/// Where that can't be taken.
 pub(crate) fn inherit() -> anyhow::Result<Inherited> {
     if std::env::var_os(VARIABLE).is_none() {
-        return Ok(Inherited::default());
+        return activation::sockets();
     }
     let line = std::io::stdin().as_fd().try_clone_to_owned()?;
     Inherited::receive(line.into()).context("the process before hands nothing over")

@@ -96,6 +96,8 @@ impl Handed {
             let listener = TcpListener::from(socket);
             if fits(at, listener.local_addr()?) {
                 taken.push(listener);
+            } else {
+                self.0.push((role, listener.into()));
             }
         }
         Ok(taken)
@@ -108,9 +110,19 @@ impl Handed {
             let socket = UdpSocket::from(socket);
             if fits(at, socket.local_addr()?) {
                 taken.push(socket);
+            } else {
+                self.0.push((role, socket.into()));
             }
         }
         Ok(taken)
+    }
+
+    /// The addresses of what nobody has taken.
+    pub(crate) fn left(self) -> Vec<SocketAddr> {
+        let sockets = self.0.into_iter();
+        sockets
+            .filter_map(|(_, socket)| TcpListener::from(socket).local_addr().ok())
+            .collect()
     }
 
     fn take(&mut self, role: Role) -> Vec<OwnedFd> {
@@ -131,7 +143,48 @@ pub struct Inherited {
     pub(crate) line: Option<Line>,
 }
 
+/// A socket that somebody else has bound, and listens on where it is TCP.
+#[derive(Debug)]
+pub enum Bound {
+    /// A listener.
+    Tcp(TcpListener),
+    /// A socket of datagrams.
+    Udp(UdpSocket),
+}
+
 impl Inherited {
+    /// Takes sockets that a service manager has bound, by their names: `http`, `https` (TCP and UDP)
+    /// or `admin`.
+    ///
+    /// # Errors
+    /// Where a socket has another name, or can't be set up.
+    pub fn bound(sockets: impl IntoIterator<Item = (String, Bound)>) -> io::Result<Self> {
+        let mut handed = Handed::default();
+        for (name, socket) in sockets {
+            let role = match (name.as_str(), &socket) {
+                ("http", Bound::Tcp(_)) => Role::Http,
+                ("https", Bound::Tcp(_)) => Role::Https,
+                ("https", Bound::Udp(_)) => Role::Quic,
+                ("admin", Bound::Tcp(_)) => Role::Admin,
+                _ => {
+                    let why = format!("no socket may be called `{name}`: http, https or admin");
+                    return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+                }
+            };
+            match &socket {
+                Bound::Tcp(listener) => {
+                    listener.set_nonblocking(true)?;
+                    handed.add(role, listener)?;
+                }
+                Bound::Udp(socket) => {
+                    socket.set_nonblocking(true)?;
+                    handed.add(role, socket)?;
+                }
+            }
+        }
+        Ok(Self { handed, line: None })
+    }
+
     /// Takes the sockets that the process at the other end hands over. Blocks.
     ///
     /// # Errors
@@ -297,6 +350,24 @@ mod tests {
             udp
         );
         assert!(handed.0.is_empty());
+    }
+
+    #[test]
+    fn what_a_service_manager_has_bound_is_taken_by_name() {
+        let tcp = || Bound::Tcp(TcpListener::bind("127.0.0.1:0").unwrap());
+        let udp = Bound::Udp(UdpSocket::bind("127.0.0.1:0").unwrap());
+        let named = [("http", tcp()), ("https", tcp()), ("https", udp)];
+        let named = named.map(|(name, socket)| (name.to_owned(), socket));
+        let mut handed = Inherited::bound(named).unwrap().handed;
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        assert_eq!(handed.tcp(Role::Http, any).unwrap().len(), 1);
+        assert_eq!(handed.udp(Role::Quic, any).unwrap().len(), 1);
+        // Another address's stays, and can be named.
+        let other = SocketAddr::from(([127, 0, 0, 1], 1));
+        assert_eq!(handed.tcp(Role::Https, other).unwrap().len(), 0);
+        assert_eq!(handed.left().len(), 1);
+        let error = Inherited::bound([("segue.socket".to_owned(), tcp())]).unwrap_err();
+        assert!(error.to_string().contains("`segue.socket`"), "{error}");
     }
 
     #[test]

@@ -70,6 +70,9 @@ pub enum Error {
     /// An upgrade.
     #[error("taking over: {0}")]
     Handover(handover::Error),
+    /// Sockets that somebody else has bound.
+    #[error("bound for this process, but at no address of the configuration: {0:?}")]
+    Unwanted(Vec<SocketAddr>),
     /// The upstream.
     #[error(transparent)]
     Upstream(#[from] upstream::Error),
@@ -149,7 +152,11 @@ impl Server {
         let line = line.map(Arc::new);
         let (certificate, spki_hash) = running::certificate(&config)?;
         let sockets = open_sockets(&config, certificate.as_ref(), &mut handed)?;
-        let duplicates = sockets.duplicates(handed)?;
+        let left = handed.left();
+        if line.is_none() && !left.is_empty() {
+            return Err(Error::Unwanted(left));
+        }
+        let duplicates = sockets.duplicates()?;
         let addrs = sockets.addrs();
         let metrics = Arc::new(Metrics::default());
         let (access_log, writer) =
@@ -365,9 +372,8 @@ fn shards() -> usize {
 }
 
 impl Sockets {
-    /// What a successor is handed. What this process was handed and did not want is closed.
-    fn duplicates(&self, unwanted: Handed) -> Result<Handed, Error> {
-        drop(unwanted);
+    /// What a successor is handed.
+    fn duplicates(&self) -> Result<Handed, Error> {
         let mut handed = Handed::default();
         let mut add = |role, sockets: &[TcpListener]| {
             let mut sockets = sockets.iter();

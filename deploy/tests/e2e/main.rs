@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod access;
+mod activation;
 mod bad_input;
 mod browser;
 mod conformance;
