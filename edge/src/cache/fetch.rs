@@ -325,7 +325,12 @@ impl Slices {
         let n = job.store.slice_number(start);
         job.store
             .put_slice(job.stored.id, n, whole, job.fill.reason());
-        let taken = job.store.memory.contains(job.stored.id.slice(n));
+        let key = job.stored.id.slice(n);
+        let taken = job.store.memory.contains(key);
         job.fill.settle(self.at, taken);
+        if taken && job.fill.is_shared() {
+            // Whoever came second has it from here, and memory would hear of no use.
+            job.store.get(key);
+        }
     }
 }

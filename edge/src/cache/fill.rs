@@ -13,7 +13,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -102,6 +102,8 @@ pub(crate) struct Fill {
     advanced: Notify,
     /// Whether anybody wants it; until then what it brings is only likely to be asked for.
     wanted: AtomicBool,
+    /// How many have come to read it.
+    claims: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -163,12 +165,18 @@ impl Fill {
             grown: Notify::new(),
             advanced: Notify::new(),
             wanted: AtomicBool::new(false),
+            claims: AtomicU32::new(0),
         }
     }
 
     /// Somebody wants what it brings, whether or not they stay to read it.
     pub(crate) fn want(&self) {
         self.wanted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether more than one have come to read it: what it brings was used again already.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.claims.load(Ordering::Relaxed) > 1
     }
 
     /// Why its slices come into the cache.
@@ -381,6 +389,7 @@ impl Attached {
     /// Claims it for somebody who wants it, in slice `n`.
     pub(crate) fn to(fill: Arc<Fill>, n: u32) -> Self {
         fill.want();
+        fill.claims.fetch_add(1, Ordering::Relaxed);
         Self::waiting(fill, n)
     }
 

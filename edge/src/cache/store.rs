@@ -281,7 +281,7 @@ impl Store {
     }
 
     /// Looks an entry up in memory; admits it to the disk on its first use.
-    fn get(&self, key: EntryKey) -> Option<Entry> {
+    pub(super) fn get(&self, key: EntryKey) -> Option<Entry> {
         let hit = self.memory.get(key)?;
         if let Some(disk) = self
             .disk
