@@ -322,18 +322,18 @@ impl Store {
         let n = self.slice_number(at);
         let mut fills = self.fills[stripe(stored.id.0)].lock();
         let running = fills.entry(stored.id).or_default();
-        if let Some(fill) = running
-            .iter()
-            .find(|fill| fill.covers(n) && fill.serves(at))
-        {
-            return Started::Fill(fill.clone());
-        }
-        // A fill that ended since the caller looked has left its slices here.
+        // A fill has left it here since the caller looked; it may still be bringing others.
         if self.memory.contains(stored.id.slice(n)) {
             if running.is_empty() {
                 fills.remove(&stored.id);
             }
             return Started::InMemory;
+        }
+        if let Some(fill) = running
+            .iter()
+            .find(|fill| fill.covers(n) && fill.serves(at))
+        {
+            return Started::Fill(fill.clone());
         }
         let on_disk = |n| {
             self.disk
