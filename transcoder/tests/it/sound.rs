@@ -56,15 +56,26 @@ pub(crate) fn wav(path: &Path, pcm: &[i32], channels: u16, rate: u32, bits: u16)
     fs::write(path, file).unwrap();
 }
 
-/// ffmpegs to test against: the one on the path and a newer one named by `SEGUE_FFMPEG9`.
+/// ffmpegs to test against: the one on the path, and ffmpeg 9 on the path or among the tools that
+/// `make tools` links into the checkout.
 pub(crate) fn ffmpegs() -> Vec<PathBuf> {
+    let linked = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv/bin/ffmpeg-9");
+    let nine = ["ffmpeg-9".into(), linked];
+    let runs = |path: &PathBuf| Command::new(path).arg("-version").output().is_ok();
     let mut found = vec![PathBuf::from("ffmpeg")];
-    found.extend(std::env::var_os("SEGUE_FFMPEG9").map(PathBuf::from));
-    found.retain(|path| Command::new(path).arg("-version").output().is_ok());
+    found.retain(runs);
+    found.extend(nine.into_iter().find(runs));
     if found.is_empty() {
-        eprintln!("skipped: no ffmpeg found");
+        skip("ffmpeg");
     }
     found
+}
+
+/// Says that a test can't run for want of a program, or fails where all have to be there.
+pub(crate) fn skip(program: &str) {
+    let required = std::env::var("SEGUE_REQUIRE_TOOLS").is_ok_and(|v| v == "1");
+    assert!(!required, "missing: {program}");
+    eprintln!("skipped: no {program} found");
 }
 
 /// Whether that ffmpeg obeys edit lists of AAC in fragmented files (6.0 and later).
