@@ -17,7 +17,7 @@ impl Rendition {
     /// shorter than that.
     pub(crate) fn bandwidth(&self) -> Bandwidth {
         let segments: Vec<(u64, u64)> = self
-            .decoded()
+            .coded()
             .map(|s| (s.bytes.len, s.duration_us(self.timescale)))
             .collect();
         let total_bytes: u64 = segments.iter().map(|s| s.0).sum();

@@ -31,9 +31,22 @@ impl Rendition {
         self.spans(self.priming.0, self.valid.0)
     }
 
-    /// Segments as their `tfdt` places them: priming counts, so that a segment's start here equals
-    /// its decode time. What HLS playlists are written in.
+    /// Segments where their `tfdt` places them, the last shortened by the priming, so that together
+    /// they are as long as the valid sound. What HLS playlists are written in.
     pub fn decoded(&self) -> impl Iterator<Item = Span> + '_ {
+        let mut spans = self.coded().peekable();
+        std::iter::from_fn(move || {
+            let mut span = spans.next()?;
+            if spans.peek().is_none() {
+                let left = span.duration.0.saturating_sub(self.priming.0);
+                span.duration = Ticks(left.max(1));
+            }
+            Some(span)
+        })
+    }
+
+    /// Segments as long as what they decode to, priming included: what bit rates are measured on.
+    pub(crate) fn coded(&self) -> impl Iterator<Item = Span> + '_ {
         self.spans(0, self.priming.0.saturating_add(self.valid.0))
     }
 

@@ -16,9 +16,10 @@ use manifests::{Omitted, R128};
 use crate::{
     Error,
     cmaf::{Packaged, SourceLength},
-    encode::{Input, Pcm, Rendition, opus},
+    content::{Content, Listener},
+    encode::{Input, Pcm, Quantiser, Rendition, opus},
     loudness,
-    recipe::{Capacity, Plan, Recipe, Rung, Settings},
+    recipe::{Capacity, Recipe, Rung, Settings},
     resample::Resampler,
     source::{Block, Format, Limits, Source},
 };
@@ -39,6 +40,13 @@ pub(crate) struct Encoded {
     pub(crate) rung: Rung,
     pub(crate) packaged: Packaged<File>,
     pub(crate) channels: u32,
+}
+
+impl Encoded {
+    fn with_loudness(self, loudness: R128) -> Result<Encoded, Error> {
+        let packaged = self.packaged.with_loudness(loudness)?;
+        Ok(Encoded { packaged, ..self })
+    }
 }
 
 /// All that a file yielded.
@@ -71,7 +79,7 @@ pub(crate) fn encode(path: &Path, bench: &Bench<'_>) -> Result<Outcome, Error> {
         channels,
         lossy_bitrate: format.lossy_bitrate,
     };
-    let Plan { rungs, omitted } = bench.recipe.plan(capacity);
+    let mut plan = bench.recipe.plan(capacity);
     let input = Input {
         rate: format.sample_rate,
         channels,
@@ -83,7 +91,7 @@ pub(crate) fn encode(path: &Path, bench: &Bench<'_>) -> Result<Outcome, Error> {
     thread::scope(|scope| {
         let mut lines = Vec::new();
         let mut workers = Vec::new();
-        for rung in rungs {
+        for rung in plan.rungs.clone() {
             let spool = tempfile::tempfile_in(bench.work_dir).map_err(Error::Spool)?;
             let rendition = Rendition::new(&rung, input, spool)?;
             let (sender, receiver) = sync_channel(QUEUE);
@@ -95,7 +103,7 @@ pub(crate) fn encode(path: &Path, bench: &Bench<'_>) -> Result<Outcome, Error> {
         }
         let (meter_sender, meter_blocks) = sync_channel::<Block>(QUEUE);
         let rate = format.sample_rate;
-        let meter = scope.spawn(move || run_meter(rate, channels, &meter_blocks));
+        let meter = scope.spawn(move || listen(rate, channels, &meter_blocks));
 
         let mut feed = Feed::new(lines, meter_sender, input);
         let fed = feed.all(&mut source, &format, bench);
@@ -126,12 +134,21 @@ pub(crate) fn encode(path: &Path, bench: &Bench<'_>) -> Result<Outcome, Error> {
             return Err(error);
         }
         let length = fed?;
-        let (loudness, meter) = measured?;
+        let Heard {
+            loudness,
+            meter,
+            content,
+        } = measured?;
+        plan.review(&content, bench.recipe);
+        renditions.retain(|encoded| plan.rungs.contains(&encoded.rung));
         Ok(Outcome {
             format: format.clone(),
             length,
-            renditions,
-            omitted,
+            renditions: renditions
+                .into_iter()
+                .map(|encoded| encoded.with_loudness(loudness))
+                .collect::<Result<_, _>>()?,
+            omitted: plan.omitted,
             loudness,
             meter,
         })
@@ -181,12 +198,27 @@ fn run_encoder(
     Ok(None)
 }
 
-fn run_meter(rate: u32, channels: usize, blocks: &Receiver<Block>) -> (R128, loudness::State) {
+/// What listening to the whole track gave.
+struct Heard {
+    loudness: R128,
+    meter: loudness::State,
+    content: Content,
+}
+
+fn listen(rate: u32, channels: usize, blocks: &Receiver<Block>) -> Heard {
     let mut meter = loudness::Meter::new(rate, channels);
+    let mut listener = Listener::new(rate, channels);
     for block in blocks {
-        meter.push(&planes(&block.samples));
+        let planes = planes(&block.samples);
+        meter.push(&planes);
+        listener.push(&planes);
     }
-    meter.finish()
+    let (loudness, meter) = meter.finish();
+    Heard {
+        loudness,
+        meter,
+        content: listener.finish(),
+    }
 }
 
 fn planes(samples: &[Vec<f32>]) -> Vec<&[f32]> {
@@ -199,6 +231,7 @@ struct Feed {
     meter: SyncSender<Block>,
     resampler: Resampler,
     input: Input,
+    quantiser: Quantiser,
     gathered: Block,
     samples: u64,
 }
@@ -216,6 +249,7 @@ impl Feed {
             meter,
             resampler,
             input,
+            quantiser: Quantiser::new(input.depth.into()),
             gathered: Block::default(),
             samples: 0,
         }
@@ -299,21 +333,16 @@ impl Feed {
         Ok(())
     }
 
-    /// The source's integers, or the nearest to its floats.
-    fn native(&self, run: &Block) -> Vec<i32> {
+    /// The source's integers, or its floats with dither.
+    fn native(&mut self, run: &Block) -> Vec<i32> {
         if let Some(exact) = &run.exact {
             return interleave(exact, |s| s);
         }
-        let scale = f64::from(1_u32 << (self.input.depth - 1));
-        interleave(&run.samples, |s| {
-            (f64::from(s) * scale)
-                .round_ties_even()
-                .clamp(-scale, scale - 1.0) as i32
-        })
+        interleave(&run.samples, |s| self.quantiser.sample(s))
     }
 }
 
-fn interleave<T: Copy, U>(planes: &[Vec<T>], convert: impl Fn(T) -> U) -> Vec<U> {
+fn interleave<T: Copy, U>(planes: &[Vec<T>], mut convert: impl FnMut(T) -> U) -> Vec<U> {
     match planes {
         [mono] => mono.iter().map(|s| convert(*s)).collect(),
         [left, right, ..] => left

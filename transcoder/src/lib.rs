@@ -5,6 +5,7 @@
 
 mod albums;
 pub mod cmaf;
+pub mod content;
 pub mod demo;
 mod downmix;
 pub mod encode;

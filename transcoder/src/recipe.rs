@@ -6,10 +6,13 @@
 use manifests::{Codec, Omitted};
 use sha2::{Digest, Sha256};
 
-use crate::encode::{aac, opus};
+use crate::{
+    content::{Content, MONO_CAP},
+    encode::{aac, opus},
+};
 
 /// Raised whenever the packaging or an encoder changes what comes out of the same settings.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// How one rung is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +161,26 @@ impl Recipe {
     }
 }
 
+impl Plan {
+    /// Takes out the rungs that add nothing to what was heard, but never the lowest of a family.
+    /// `recipe` gives the order of what is left out.
+    pub fn review(&mut self, content: &Content, recipe: &Recipe) {
+        let rungs = std::mem::take(&mut self.rungs);
+        for rung in rungs {
+            let lowest = !self.rungs.iter().any(|r| same_family(r, &rung));
+            match content.surplus(&rung).filter(|_| !lowest) {
+                Some(reason) => self.omitted.push(Omitted {
+                    id: rung.id,
+                    reason,
+                }),
+                None => self.rungs.push(rung),
+            }
+        }
+        let place = |o: &Omitted| recipe.rungs.iter().position(|r| r.id == o.id);
+        self.omitted.sort_by_key(place);
+    }
+}
+
 fn same_family(a: &Rung, b: &Rung) -> bool {
     std::mem::discriminant(&a.settings) == std::mem::discriminant(&b.settings)
 }
@@ -199,11 +222,8 @@ fn unfit(rung: &Rung, capacity: Capacity, lowest: bool) -> Option<String> {
     None
 }
 
-/// One channel is transparent at 96 kbit/s in Opus and at 128 in AAC.
-const MONO_CAP: u32 = 128_000;
-
 /// The bit rate in bit/s beyond which a source of that sample rate has nothing left to code.
-fn bandwidth_cap(rate: u32) -> u32 {
+pub(crate) fn bandwidth_cap(rate: u32) -> u32 {
     match rate {
         0..=12_000 => 32_000,
         12_001..=16_000 => 64_000,
@@ -258,6 +278,26 @@ mod tests {
         );
         check(44_100, 2, Some(24_000), &["opus-32", "aac-64"]);
         check(8_000, 1, None, &["opus-32", "aac-64", "flac"]);
+    }
+
+    #[test]
+    fn what_was_heard_narrows_the_ladder_but_leaves_the_lowest_rungs() {
+        let recipe = Recipe::default();
+        let mut plan = recipe.plan(Capacity {
+            rate: 48_000,
+            channels: 2,
+            lossy_bitrate: Some(200_000),
+        });
+        plan.review(&Content::default(), &recipe);
+        let ids: Vec<_> = plan.rungs.iter().map(|r| r.id.as_str()).collect();
+        let aac = cfg!(feature = "fdk-aac").then_some("aac-64");
+        assert_eq!(ids, ["opus-32"].into_iter().chain(aac).collect::<Vec<_>>());
+        let omitted: Vec<_> = plan.omitted.iter().map(|o| o.id.as_str()).collect();
+        let expected = recipe.rungs.iter().map(|r| r.id.as_str());
+        let expected = expected.filter(|id| !ids.contains(id));
+        assert_eq!(omitted, expected.collect::<Vec<_>>());
+        let silent = plan.omitted.iter().filter(|o| o.reason.contains("silent"));
+        assert!(silent.count() > 1);
     }
 
     #[test]

@@ -3,11 +3,12 @@
 //! Sound alone needs no `EXT-X-MEDIA` groups: each rendition is a variant of its own, with the one
 //! codec it uses, which every player can filter and switch on.
 //!
-//! `EXTINF` is what a segment decodes to, priming included: players find a segment's place by
+//! Segments begin where their `tfdt` says, priming included: players find a segment's place by
 //! subtracting the playlist's time from its `tfdt` (Shaka for each segment, hls.js for the first),
-//! and the edit list then removes the priming. Were it taken off `EXTINF` too, Shaka would cut it
-//! off every segment but the first. A track's playlist is longer than its sound by the priming,
-//! some 20 to 90 ms.
+//! and the edit list then removes the priming. Were it taken off the first `EXTINF`, Shaka would cut
+//! it off every segment but the first. It is taken off the last one instead: all playlists of a track
+//! are as long as its sound, whatever the codec's priming, so that a player that has switched finds
+//! the end where it expects it, and the next track of a playlist starts without a gap.
 
 mod media;
 mod multivariant;

@@ -52,7 +52,7 @@ fn stream_inf(out: &mut String, played: &[&Rendition]) {
     let spans = || {
         played
             .iter()
-            .flat_map(|r| r.decoded().map(|s| (s, r.timescale)))
+            .flat_map(|r| r.coded().map(|s| (s, r.timescale)))
     };
     let total_bytes = spans().map(|(s, _)| s.bytes.len).sum();
     let total_us = spans().map(|(s, timescale)| s.duration_us(timescale)).sum();

@@ -38,7 +38,7 @@ fn a_media_playlist_addresses_byte_ranges() {
         #EXTINF:3.840000,
         #EXT-X-BYTERANGE:46080@47080
         ../../../media/t0123456789abcdefghjk/00112233445566aa/opus-96.mp4
-        #EXTINF:2.326500,
+        #EXTINF:2.320000,
         #EXT-X-BYTERANGE:27918@93160
         ../../../media/t0123456789abcdefghjk/00112233445566aa/opus-96.mp4
         #EXT-X-ENDLIST
@@ -60,7 +60,7 @@ fn a_media_playlist_addresses_segments_when_asked() {
         #EXT-X-MAP:URI="../../../media/t0123456789abcdefghjk/00112233445566aa/opus-96/init.mp4"
         #EXTINF:1.920000,
         ../../../media/t0123456789abcdefghjk/00112233445566aa/opus-96/1.m4s
-        #EXTINF:0.169833,
+        #EXTINF:0.163333,
         ../../../media/t0123456789abcdefghjk/00112233445566aa/opus-96/2.m4s
         #EXT-X-ENDLIST
         "#,
@@ -167,7 +167,7 @@ fn m3u8_rs_reads_both_playlists() {
     assert_eq!(media.playlist_type, Some(MediaPlaylistType::Vod));
     assert!(media.end_list && media.independent_segments);
     let sum: f64 = media.segments.iter().map(|s| f64::from(s.duration)).sum();
-    assert!((sum - 10_000_312.0 / 48_000.0).abs() < 1e-3, "{sum}");
+    assert!((sum - 10_000_000.0 / 48_000.0).abs() < 1e-3, "{sum}");
     let map = media.segments[0].map.as_ref().unwrap();
     assert_eq!(
         map.byte_range.as_ref().map(|b| (b.length, b.offset)),
@@ -226,7 +226,7 @@ fn tracks_in_a_row_are_one_stream_with_discontinuities() {
         "{text}"
     );
     let sum: f32 = parsed.segments.iter().map(|s| s.duration).sum();
-    assert!((sum - 6.013).abs() < 1e-3, "{sum}");
+    assert!((sum - 6.0).abs() < 1e-3, "{sum}");
 }
 
 #[test]

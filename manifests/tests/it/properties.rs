@@ -47,10 +47,17 @@ proptest! {
             .filter_map(|l| l.strip_prefix("#EXTINF:")?.strip_suffix(','))
             .map(microseconds)
             .collect();
-        let decoded = samples + priming;
-        let expected = (u128::from(decoded) * 1_000_000 + u128::from(timescale) / 2)
-            / u128::from(timescale);
-        prop_assert_eq!(u128::from(extinf.iter().sum::<u64>()), expected);
+        let us = |ticks: u64| {
+            (u128::from(ticks) * 1_000_000 + u128::from(timescale) / 2) / u128::from(timescale)
+        };
+        // As long as the sound, unless the last segment is too short to take the priming off.
+        let sum = u128::from(extinf.iter().sum::<u64>());
+        let last = track.renditions[0].decoded().last().unwrap();
+        if last.duration.0 > 1 {
+            prop_assert_eq!(sum, us(samples));
+        } else {
+            prop_assert!((us(samples)..=us(samples + priming)).contains(&sum));
+        }
         let target: u64 = text
             .lines()
             .find_map(|l| l.strip_prefix("#EXT-X-TARGETDURATION:"))

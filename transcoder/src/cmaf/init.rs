@@ -1,12 +1,12 @@
 //! The head of a rendition file: `ftyp`, `moov` and `sidx`.
 //!
-//! Everything here is a function of the codec's configuration and the track's length. No bit rate
+//! Everything here is a function of the codec's configuration, the track's length and its loudness. No bit rate
 //! is written (no `btrt`, zero rates in `esds`), so the renditions of one codec share a
 //! byte-identical init segment and a player may switch between them without a new decoder.
 
-use manifests::{Codec, Segment};
+use manifests::{Codec, R128, Segment};
 
-use super::boxes::Boxes;
+use super::{boxes::Boxes, ludt::ludt};
 
 /// What a decoder needs to know before the first sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +69,8 @@ pub struct Description {
     pub priming: u64,
     /// Ticks of sound.
     pub valid: u64,
+    /// Loudness of the track, where it was measured.
+    pub loudness: R128,
 }
 
 impl Description {
@@ -182,6 +184,9 @@ impl Description {
             });
             b.plain(b"minf", |b| self.minf(b));
         });
+        if self.loudness != R128::default() {
+            b.plain(b"udta", |b| ludt(b, &self.loudness));
+        }
     }
 
     /// Presents media time `priming .. priming + valid`.

@@ -7,6 +7,7 @@ mod boxes;
 mod fragment;
 mod grid;
 mod init;
+mod ludt;
 mod writer;
 
 pub use grid::{Grid, SourceLength, flac_block};

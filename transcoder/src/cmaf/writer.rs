@@ -6,7 +6,7 @@
 
 use std::io::Write;
 
-use manifests::{BitrateBps, ByteRange, Segment, Ticks};
+use manifests::{BitrateBps, ByteRange, R128, Segment, Ticks};
 
 use super::{Config, Description, Grid, SourceLength, fragment::Fragment, init::roll_distance};
 use crate::Error;
@@ -240,48 +240,56 @@ impl<W> Packaged<W> {
             channels,
             priming: timing.priming,
             valid,
+            loudness: R128::default(),
         };
-        let mut head = description.init();
-        let init = ByteRange {
-            start: 0,
-            len: head.len() as u64,
-        };
-        let sidx = description
-            .index(&body.segments)
-            .ok_or_else(|| Error::Encode("too many segments for one index".into()))?;
-        let index = ByteRange {
-            start: init.len,
-            len: sidx.len() as u64,
-        };
-        head.extend_from_slice(&sidx);
-        let shift = head.len() as u64;
-        let segments: Vec<_> = body
-            .segments
-            .into_iter()
-            .map(|s| at_offset(s, shift))
-            .collect();
-        let (average, peak) = bitrates(&segments, timing.rate);
-        let bytes = shift + body.bytes;
-        Ok(Self {
-            head,
+        let (average, peak) = bitrates(&body.segments, timing.rate);
+        let mut packaged = Self {
+            head: Vec::new(),
             spool: body.spool,
-            bytes,
-            init,
-            index,
-            segments,
+            bytes: body.bytes,
+            init: ByteRange { start: 0, len: 0 },
+            index: ByteRange { start: 0, len: 0 },
+            segments: body.segments,
             average,
             peak,
             description,
-        })
+        };
+        packaged.lay_out()?;
+        Ok(packaged)
     }
-}
 
-fn at_offset(segment: Segment, shift: u64) -> Segment {
-    let bytes = ByteRange {
-        start: segment.bytes.start + shift,
-        ..segment.bytes
-    };
-    Segment { bytes, ..segment }
+    /// Tells the track's loudness in the head, which is known when all of the sound was heard.
+    ///
+    /// # Errors
+    /// As [`Packaged::new`].
+    pub fn with_loudness(mut self, loudness: R128) -> Result<Self, Error> {
+        self.description.loudness = loudness;
+        self.lay_out()?;
+        Ok(self)
+    }
+
+    /// Makes the head anew and moves the segments behind it.
+    fn lay_out(&mut self) -> Result<(), Error> {
+        let before = self.head.len() as u64;
+        let mut head = self.description.init();
+        let sidx = self
+            .description
+            .index(&self.segments)
+            .ok_or_else(|| Error::Encode("too many segments for one index".into()))?;
+        self.init.len = head.len() as u64;
+        self.index = ByteRange {
+            start: self.init.len,
+            len: sidx.len() as u64,
+        };
+        head.extend_from_slice(&sidx);
+        let after = head.len() as u64;
+        for segment in &mut self.segments {
+            segment.bytes.start = segment.bytes.start - before + after;
+        }
+        self.bytes = self.bytes - before + after;
+        self.head = head;
+        Ok(())
+    }
 }
 
 /// Mean and peak in bit/s, rounded up.

@@ -7,7 +7,7 @@ use std::{os::raw::c_void, ptr};
 use fdk_aac_sys as fdk;
 
 use super::{
-    Packets,
+    Packets, Quantiser,
     aac::{Profile, RATE, Settings},
 };
 use crate::Error;
@@ -38,6 +38,7 @@ pub struct Aac {
     /// Interleaved sound not yet encoded, led by the silence that lengthens the delay to the
     /// priming.
     pending: Vec<i16>,
+    quantiser: Quantiser,
     taken: u64,
     /// Leading access units of silence still to be dropped.
     skip: u64,
@@ -112,6 +113,7 @@ impl Aac {
             channels,
             config,
             pending: vec![0; silence as usize * channels],
+            quantiser: Quantiser::new(i16::BITS),
             taken: 0,
             skip,
             emitted: 0,
@@ -129,14 +131,16 @@ impl Aac {
         self.profile.priming()
     }
 
-    /// Takes interleaved samples at 48 kHz, nominally −1…1; louder ones are clipped.
+    /// Takes interleaved samples at 48 kHz, nominally −1…1; louder ones are clipped. FDK takes 16
+    /// bits: finer sound is dithered.
     ///
     /// # Errors
     /// [`Error::Encode`], or the sink's.
     pub fn push(&mut self, pcm: &[f32], sink: &mut impl Packets) -> Result<(), Error> {
         self.taken += (pcm.len() / self.channels) as u64;
+        let quantiser = &mut self.quantiser;
         self.pending
-            .extend(pcm.iter().map(|s| (s * 32_768.0).round_ties_even() as i16));
+            .extend(pcm.iter().map(|s| quantiser.sample(*s) as i16));
         self.drain(sink, u64::MAX)
     }
 

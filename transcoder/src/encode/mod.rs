@@ -9,8 +9,10 @@ pub mod aac;
 pub mod fdk;
 pub mod flac;
 pub mod opus;
+mod quantise;
 mod rendition;
 
+pub(crate) use quantise::Quantiser;
 pub use rendition::{Input, Pcm, Rendition};
 
 use crate::Error;

@@ -329,3 +329,52 @@ async fn tracks_of_an_album_carry_its_loudness() {
         .0;
     assert!(third.loudness.album.is_some());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rungs_that_the_sound_does_not_fill_are_left_out_and_track_json_says_why() {
+    let place = Place::new();
+    let (rate, frames) = (44_100_u32, 44_100 * 4);
+    let tone = |hz: f64, n: usize| {
+        let cycles = hz * n as f64 / f64::from(rate);
+        (std::f64::consts::TAU * cycles).sin() as f32
+    };
+    let mono = sound::music(frames as u64, 1, rate);
+    let write = |name: &str, sample: &dyn Fn(usize) -> [f32; 2]| {
+        let pcm: Vec<f32> = (0..frames).flat_map(sample).collect();
+        let path = place.music().join(name);
+        sound::wav(&path, &sound::integers(&pcm, 16), 2, rate, 16);
+    };
+    write("alike.wav", &|n| [mono[n]; 2]);
+    write("narrow.wav", &|n| {
+        [0.2 * tone(3_000.0, n), 0.2 * tone(2_500.0, n)]
+    });
+    write("silent.wav", &|_| [0.0; 2]);
+    let (report, events) = place.ingest().await;
+    assert_eq!(report.published, 3, "{:?}", report.failures);
+    let tracks = published(&events);
+    let check = |name: &str, reason: &str, kept: &[&str]| {
+        let (track, _) = tracks
+            .iter()
+            .find(|(t, _)| t.source.file_name == name)
+            .unwrap();
+        let ids: Vec<_> = track.renditions.iter().map(|r| r.id.as_str()).collect();
+        assert_eq!(ids, kept, "{name}");
+        assert_eq!(track.omitted.len() + ids.len(), 8, "{name}");
+        for omitted in &track.omitted {
+            assert!(omitted.reason.contains(reason), "{name}: {omitted:?}");
+        }
+        for id in ids {
+            place.rendition(track, id);
+        }
+    };
+    if cfg!(feature = "fdk-aac") {
+        let most = ["opus-32", "opus-64", "opus-96", "aac-64", "aac-128", "flac"];
+        check("alike.wav", "both channels are the same", &most);
+        check(
+            "narrow.wav",
+            "nothing above 3",
+            &["opus-32", "aac-64", "flac"],
+        );
+        check("silent.wav", "silent", &["opus-32", "aac-64", "flac"]);
+    }
+}

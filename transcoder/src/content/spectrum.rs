@@ -1,0 +1,114 @@
+//! How far up a recording's audible spectrum reaches.
+
+use super::fft::Fft;
+
+/// Frames of a spectrum: 93 ms at 44.1 kHz.
+const WINDOW: usize = 4_096;
+
+/// Bands that a spectrum is looked at in: 345 Hz each at 44.1 kHz.
+const BANDS: usize = 64;
+
+/// Spectra a second.
+const SPECTRA_PER_S: u32 = 10;
+
+/// Mean power in a band, against a sine of full scale, below which nothing is heard: with full scale
+/// at 110 dB SPL this is 10 dB SPL, the threshold of hearing where it is lowest. The noise of 16 bits
+/// with dither lies below.
+pub(super) const INAUDIBLE: f32 = 1e-10;
+
+/// A band counts where it is heard in at least one of so many spectra, and at least twice: a click
+/// fills all bands.
+const RARELY: usize = 200;
+
+/// In how many spectra each band was heard.
+pub(super) struct Spectrum {
+    fft: Fft,
+    window: Vec<f32>,
+    /// The window under way, the first channel as the real part, the second as the imaginary one;
+    /// frames between two windows are passed over.
+    re: Vec<f32>,
+    im: Vec<f32>,
+    pass_over: usize,
+    hop: usize,
+    heard: [usize; BANDS],
+    spectra: usize,
+}
+
+impl Spectrum {
+    /// For sound of that rate in Hz.
+    pub(super) fn new(rate: u32) -> Spectrum {
+        let hann = |n: usize| {
+            let phase = std::f32::consts::TAU * n as f32 / WINDOW as f32;
+            0.5 - 0.5 * phase.cos()
+        };
+        Spectrum {
+            fft: Fft::new(WINDOW),
+            window: (0..WINDOW).map(hann).collect(),
+            re: Vec::with_capacity(WINDOW),
+            im: Vec::with_capacity(WINDOW),
+            pass_over: 0,
+            hop: ((rate / SPECTRA_PER_S) as usize).max(WINDOW),
+            heard: [0; BANDS],
+            spectra: 0,
+        }
+    }
+
+    /// Takes `[channel][frame]` of one or two channels.
+    pub(super) fn push(&mut self, samples: &[&[f32]]) {
+        let frames = samples.first().map_or(0, |plane| plane.len());
+        let mut at = 0;
+        while at < frames {
+            let skip = self.pass_over.min(frames - at);
+            self.pass_over -= skip;
+            at += skip;
+            let take = (WINDOW - self.re.len()).min(frames - at);
+            self.re.extend_from_slice(&samples[0][at..at + take]);
+            if let Some(second) = samples.get(1) {
+                self.im.extend_from_slice(&second[at..at + take]);
+            }
+            at += take;
+            if self.re.len() == WINDOW {
+                self.look();
+                self.pass_over = self.hop - WINDOW;
+            }
+        }
+    }
+
+    /// Adds the spectrum of the window. Both channels go through one transform: the powers at a
+    /// frequency and at its negative add up to twice the channels' together.
+    fn look(&mut self) {
+        self.re.resize(WINDOW, 0.0);
+        self.im.resize(WINDOW, 0.0);
+        for ((re, im), weight) in self.re.iter_mut().zip(&mut self.im).zip(&self.window) {
+            *re *= weight;
+            *im *= weight;
+        }
+        self.fft.run(&mut self.re, &mut self.im);
+        let power = |bin: usize| self.re[bin] * self.re[bin] + self.im[bin] * self.im[bin];
+        // A sine of full scale has a peak of WINDOW / 4 in this window, 1.5 bins wide in power.
+        let full = (WINDOW as f32 / 4.0).powi(2) * 1.5;
+        let width = WINDOW / 2 / BANDS;
+        for (band, heard) in self.heard.iter_mut().enumerate() {
+            let bins = band * width..(band + 1) * width;
+            let sum: f32 = bins
+                .map(|bin| power(bin) + power((WINDOW - bin) % WINDOW))
+                .sum();
+            *heard += usize::from(sum / 2.0 > full * INAUDIBLE);
+        }
+        self.spectra += 1;
+        self.re.clear();
+        self.im.clear();
+    }
+
+    /// The upper edge in Hz of the highest band that is heard, at that rate.
+    pub(super) fn edge(&mut self, rate: u32) -> Option<u32> {
+        // Where sound breaks off, the break itself fills the spectrum: a rest counts where there is
+        // nothing else.
+        if self.spectra == 0 {
+            self.look();
+        }
+        let often = (self.spectra / RARELY).max(2).min(self.spectra.max(1));
+        let top = self.heard.iter().rposition(|heard| *heard >= often)?;
+        Some((u64::from(rate) * (top as u64 + 1) / 2 / BANDS as u64) as u32)
+    }
+}
