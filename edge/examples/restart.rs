@@ -91,7 +91,7 @@ async fn open(directory: &Path, entries: u64, echo: &Arc<Echo>) -> Result<Edge, 
 async fn measure(entries: u64, directory: &Path) -> Result<(), Failure> {
     let echo = Arc::new(Echo::default());
     let begun = Instant::now();
-    let edge = open(directory, entries, &echo).await?;
+    let edge = Arc::new(open(directory, entries, &echo).await?);
     let mut objects = 0;
     while edge.stats().disk_writes < entries {
         // The second use admits an entry to the disk; the first may still read the fill.
@@ -113,7 +113,7 @@ async fn measure(entries: u64, directory: &Path) -> Result<(), Failure> {
         stats.disk_dropped,
     );
     let begun = Instant::now();
-    let edge = open(directory, entries, &echo).await?;
+    let edge = Arc::new(open(directory, entries, &echo).await?);
     println!("open again after {:.2?}", begun.elapsed());
     get(&edge, objects / 2).await?;
     println!("first answer after {:.2?}", begun.elapsed());
@@ -133,7 +133,7 @@ async fn measure(entries: u64, directory: &Path) -> Result<(), Failure> {
 }
 
 /// Fetches object `n`, and fails where anything but it comes.
-async fn get(edge: &Edge, n: u64) -> Result<(), Failure> {
+async fn get(edge: &Arc<Edge>, n: u64) -> Result<(), Failure> {
     let path = format!("/object/{n}");
     let mut response = edge
         .serve(Request {

@@ -5,11 +5,10 @@
 //! where a stored response is sent; `detail` where something kept the upstream's answer from being
 //! stored or a stale response stands in; `key` wherever the request has one.
 
-use std::fmt::Write as _;
-
 use http::{HeaderMap, HeaderValue, StatusCode, header::HeaderName};
 
-static CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// The field.
+pub(crate) static CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// Why a request was forwarded (RFC 9211 §2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +74,14 @@ pub(crate) struct Key<'a> {
 impl Told {
     /// Appends it as the last member: the cache closest to the client.
     pub(crate) fn append(&self, headers: &mut HeaderMap, name: &str, key: Option<Key<'_>>) {
+        if let Ok(value) = HeaderValue::try_from(self.text(name, key)) {
+            headers.append(&CACHE_STATUS, value);
+        }
+    }
+
+    /// The member. A key that a string can't hold is left out, so that it is a sound value where the name
+    /// is.
+    pub(crate) fn text(&self, name: &str, key: Option<Key<'_>>) -> String {
         let length = key.map_or(0, |key| {
             key.target.len() + key.authority.map_or(0, str::len)
         });
@@ -83,15 +90,17 @@ impl Told {
         if self.hit {
             text.push_str("; hit");
         }
-        // Writing to a string can't fail.
         if let Some(forward) = self.forward {
-            let _ = write!(text, "; fwd={}", forward.as_str());
+            text.push_str("; fwd=");
+            text.push_str(forward.as_str());
         }
         if let Some(status) = self.status {
-            let _ = write!(text, "; fwd-status={}", status.as_u16());
+            text.push_str("; fwd-status=");
+            text.push_str(status.as_str());
         }
         if let Some(ttl) = self.ttl {
-            let _ = write!(text, "; ttl={ttl}");
+            text.push_str("; ttl=");
+            text.push_str(itoa::Buffer::new().format(ttl));
         }
         if self.stored {
             text.push_str("; stored");
@@ -106,9 +115,7 @@ impl Told {
         if let Some(key) = key {
             key.write(&mut text);
         }
-        if let Ok(value) = HeaderValue::try_from(text) {
-            headers.append(&CACHE_STATUS, value);
-        }
+        text
     }
 }
 

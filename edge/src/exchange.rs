@@ -7,6 +7,7 @@ use std::{
     future::Future,
     net::SocketAddr,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -175,6 +176,8 @@ pub struct Response {
     pub body: Body,
     /// For the log record and the metrics.
     pub facts: Facts,
+    /// The fields of a hit, which `headers` come on top of.
+    pub hit: Option<crate::hit::Hit>,
 }
 
 /// How the cache dealt with a request: label of logs and metrics.
@@ -224,7 +227,7 @@ pub struct Facts {
     /// Path and query without any token; none where the target could not be parsed.
     pub target: Option<PathAndQuery>,
     /// Subject of the verified token.
-    pub subject: Option<std::sync::Arc<str>>,
+    pub subject: Option<Arc<str>>,
     /// Why a request was refused or failed; fixed text.
     pub reason: Option<&'static str>,
     /// Status of the upstream's answer, if it was asked.
@@ -338,9 +341,30 @@ impl fmt::Debug for Body {
 
 /// What listeners call: the cache node, or a stand-in in tests.
 pub trait Service: Send + Sync + 'static {
-    /// Answers one request. Never fails: every error is a response. Dropping the future cancels
+    /// Answers one request. Never fails: every error is a response. Dropping what comes later cancels
     /// nothing that other requests wait for.
-    fn serve(&self, request: Request) -> impl Future<Output = Response> + Send;
+    fn serve(self: &Arc<Self>, request: Request) -> Served;
+}
+
+/// An answer, there or to come.
+#[expect(clippy::large_enum_variant, reason = "most are there, and a box would cost them")]
+pub enum Served {
+    /// There: what memory answers needs no task, and no room to wait in.
+    Now(Response),
+    /// To come.
+    Later(Pin<Box<dyn Future<Output = Response> + Send>>),
+}
+
+impl IntoFuture for Served {
+    type Output = Response;
+    type IntoFuture = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        match self {
+            Self::Now(response) => Box::pin(std::future::ready(response)),
+            Self::Later(work) => work,
+        }
+    }
 }
 
 /// What the cache asks when it can't answer by itself.

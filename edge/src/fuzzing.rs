@@ -33,7 +33,7 @@ pub const TARGETS: &[Target] = &[
     ("qpack", qpack),
     ("h3_request", h3_request),
     ("h3_control", h3_control),
-    ("h1_framing", h1_framing),
+    ("h1_requests", h1_requests),
     ("h2_budget", h2_budget),
     ("hpack", hpack),
     ("h2_connection", h2_connection),
@@ -157,9 +157,9 @@ pub fn h3_control(data: &[u8]) {
     wire::h3_control(data, &Limits::default());
 }
 
-/// Framing of HTTP/1.1 requests: the same whatever pieces they come in.
-pub fn h1_framing(data: &[u8]) {
-    wire::h1_framing(data);
+/// HTTP/1.1 requests with their bodies, one after another.
+pub fn h1_requests(data: &[u8]) {
+    wire::h1_requests(data, &Limits::default());
 }
 
 /// Frame headers of HTTP/2.

@@ -20,6 +20,7 @@ pub mod fuzzing;
 pub mod geoip;
 mod governor;
 pub mod handover;
+pub mod hit;
 mod interim;
 mod limits;
 mod link;

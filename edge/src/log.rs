@@ -8,7 +8,7 @@ use std::{
     cell::RefCell,
     fs::OpenOptions,
     io::{self, Write},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -220,31 +220,42 @@ fn write_record(out: &mut Vec<u8>, now: Duration, record: &Record<'_>) {
         end,
         first_byte,
     } = record;
-    // Writing to a Vec can't fail.
-    let _ = write!(
-        out,
-        "{{\"time\":{}.{:03},\"peer\":\"{}\",\"protocol\":\"{}\",\"method\":",
-        now.as_secs(),
-        now.subsec_millis(),
-        peer.ip(),
-        protocol.as_str(),
-    );
+    out.extend_from_slice(b"{\"time\":");
+    number(out, now.as_secs());
+    let ms = now.subsec_millis();
+    let digit = |n: u32| b'0' + (n % 10) as u8;
+    out.extend_from_slice(&[b'.', digit(ms / 100), digit(ms / 10), digit(ms)]);
+    out.extend_from_slice(b",\"peer\":\"");
+    match peer.ip() {
+        IpAddr::V4(ip) => {
+            for (i, byte) in ip.octets().into_iter().enumerate() {
+                out.extend_from_slice(if i > 0 { b"." } else { b"" });
+                number(out, byte);
+            }
+        }
+        // Writing to a Vec can't fail.
+        IpAddr::V6(ip) => drop(write!(out, "{ip}")),
+    }
+    out.extend_from_slice(b"\",\"protocol\":\"");
+    out.extend_from_slice(protocol.as_str().as_bytes());
+    out.extend_from_slice(b"\",\"method\":");
     write_text(out, method.as_str(), 32);
     out.extend_from_slice(b",\"target\":");
     match &facts.target {
         Some(target) => write_text(out, target.as_str(), TARGET_MAX),
         None => out.extend_from_slice(b"null"),
     }
-    let _ = write!(
-        out,
-        ",\"status\":{},\"bytes\":{},\"outcome\":\"{}\",\"duration_us\":{}",
-        end.status,
-        end.bytes,
-        facts.outcome.as_str(),
-        end.time.as_micros(),
-    );
+    out.extend_from_slice(b",\"status\":");
+    number(out, end.status);
+    out.extend_from_slice(b",\"bytes\":");
+    number(out, end.bytes);
+    out.extend_from_slice(b",\"outcome\":\"");
+    out.extend_from_slice(facts.outcome.as_str().as_bytes());
+    out.extend_from_slice(b"\",\"duration_us\":");
+    number(out, end.time.as_micros());
     if let Some(first_byte) = first_byte {
-        let _ = write!(out, ",\"first_byte_us\":{}", first_byte.as_micros());
+        out.extend_from_slice(b",\"first_byte_us\":");
+        number(out, first_byte.as_micros());
     }
     if !end.complete {
         out.extend_from_slice(b",\"aborted\":true");
@@ -273,6 +284,11 @@ fn write_record(out: &mut Vec<u8>, now: Duration, record: &Record<'_>) {
     out.extend_from_slice(b"}\n");
 }
 
+/// A number in digits.
+fn number(out: &mut Vec<u8>, n: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
+}
+
 /// A JSON string of at most `max` bytes of `text` (cut at a character).
 pub(crate) fn write_text(out: &mut Vec<u8>, text: &str, max: usize) {
     let mut end = text.len().min(max);
@@ -280,7 +296,13 @@ pub(crate) fn write_text(out: &mut Vec<u8>, text: &str, max: usize) {
         end -= 1;
     }
     out.push(b'"');
-    for byte in text[..end].bytes() {
+    let text = &text[..end];
+    if text.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\') {
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return;
+    }
+    for byte in text.bytes() {
         match byte {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
             0x20.. => out.push(byte),

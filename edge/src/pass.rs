@@ -177,6 +177,7 @@ impl Edge {
                 outcome: Outcome::Bypass,
                 ..Facts::default()
             },
+            hit: None,
         }
     }
 

@@ -24,7 +24,7 @@ use crate::{
     },
     cache_status::Told,
     exchange::{Body, BoxBody, Facts, Outcome, Response},
-    multipart,
+    hit, multipart,
     policy::{UnixMs, precondition},
     range::{self, Resolved},
 };
@@ -91,9 +91,26 @@ pub(crate) async fn stored(
     }
 }
 
-/// The same where all of it is in memory: without waiting for anything. None where it isn't.
-pub(crate) fn at_once(store: &Store, asked: &Asked, reply: Reply<'_>) -> Option<Response> {
-    let stored = reply.stored;
+/// A hit where all of it is in memory: without waiting for anything. None where it isn't.
+pub(crate) fn at_once(
+    store: &Store,
+    asked: &Asked,
+    stored: &Arc<Stored>,
+    now: UnixMs,
+) -> Option<Response> {
+    if let Some(response) = hit::answer(store, asked, stored, now) {
+        return Some(response);
+    }
+    let told = Told {
+        hit: true,
+        ..Told::default()
+    };
+    let reply = Reply {
+        stored,
+        answer: None,
+        told,
+        outcome: Outcome::Hit,
+    };
     match begin(asked, reply) {
         Begun::Done(response) => Some(response),
         Begun::Body(mut response, (start, Some(end))) => {
@@ -130,6 +147,7 @@ fn begin(asked: &Asked, reply: Reply<'_>) -> Begun {
         headers,
         body: Body::Empty,
         facts,
+        hit: None,
     };
 
     let successful = matches!(stored.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
@@ -280,6 +298,7 @@ pub(crate) fn relayed(asked: &Asked, response: http::Response<BoxBody>, told: To
         headers,
         body,
         facts,
+        hit: None,
     }
 }
 
@@ -308,5 +327,6 @@ pub(crate) fn error(status: StatusCode, reason: &'static str, told: Told, name: 
         headers,
         body: Body::Full(Bytes::from(text)),
         facts,
+        hit: None,
     }
 }

@@ -5,22 +5,25 @@
 //! passing through in `pass.rs`, the responses themselves in `respond.rs` and `refuse.rs`.
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Instant,
 };
 
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, uri::PathAndQuery};
 
 use crate::{
     asked::Asked,
+    auth::Admitted,
     cache::record::Stored,
     cache_status::{Forward, Told},
     cmcd::Cmcd,
-    exchange::{Outcome, Request, RequestBody, Response, Service},
+    exchange::{Outcome, Request, RequestBody, Response, Served, Service},
     lookup::Found,
     policy::UnixMs,
     respond::{self, Reply},
     timing,
+    trace::Trace,
 };
 
 pub use crate::node::{Edge, Error, Settings};
@@ -29,70 +32,94 @@ pub use crate::node::{Edge, Error, Settings};
 const ROUNDS: usize = 8;
 
 impl Service for Edge {
-    async fn serve(&self, mut request: Request) -> Response {
+    fn serve(self: &Arc<Self>, mut request: Request) -> Served {
         if let Err(wait) = self.rates.take(request.peer.ip(), request.received) {
-            return self.refuse_hurry(&mut request, wait);
+            return Served::Now(self.refuse_hurry(&mut request, wait));
         }
         let cmcd = Cmcd::take(&mut request);
         let trace = self
             .tracer
             .as_ref()
             .and_then(|tracer| tracer.begin(&mut request.headers));
-        let admitted = self.gate.admit(&mut request, UnixMs::now().seconds());
-        let (target, method) = (request.target.clone(), request.method.clone());
-        let peer = request.peer;
-        let mut response = match admitted {
-            Err(refusal) => self.refuse(refusal),
-            Ok(_) if method == Method::CONNECT => {
-                self.error(StatusCode::NOT_IMPLEMENTED, "connect", Forward::Method)
-            }
-            Ok(admitted) => {
-                let (asked, body) = self.parse(request);
-                let mut response = match body {
-                    RequestBody::Empty if asked.cacheable() => match self.at_once(&asked) {
-                        Some(hit) => hit,
-                        // Boxed, so that a hit carries none of the space that waiting takes.
-                        None => Box::pin(self.answer(&asked)).await,
-                    },
-                    body if asked.cacheable() => {
-                        Box::pin(self.pass(&asked, body, Forward::Bypass)).await
-                    }
-                    body => Box::pin(self.change(&asked, body)).await,
-                };
-                self.ahead.follow(&asked, peer, &response, cmcd.as_ref());
-                response.facts.subject = admitted.subject;
-                if let Some(renewed) = admitted.renewed {
-                    renewed.add_to(&mut response.headers);
-                }
-                response
-            }
+        let now = UnixMs::now();
+        let admitted = self.gate.admit(&mut request, now.seconds());
+        let known = Known {
+            target: request.target.clone(),
+            peer: request.peer,
+            cmcd,
+            trace,
         };
-        response.facts.target = Some(target);
-        response.facts.cmcd = cmcd;
-        response.facts.trace = trace.map(Box::new);
+        let admitted = match admitted {
+            Err(refusal) => return Served::Now(self.tell(known, self.refuse(refusal))),
+            Ok(_) if request.method == Method::CONNECT => {
+                let status = StatusCode::NOT_IMPLEMENTED;
+                let response = self.error(status, "connect", Forward::Method);
+                return Served::Now(self.tell(known, response));
+            }
+            Ok(admitted) => admitted,
+        };
+        let (asked, body) = self.parse(request);
+        let gets = asked.cacheable() && matches!(body, RequestBody::Empty);
+        if gets && let Some(hit) = self.at_once(&asked, now) {
+            return Served::Now(self.complete(known, admitted, &asked, hit));
+        }
+        let edge = Arc::clone(self);
+        Served::Later(Box::pin(async move {
+            let response = if gets {
+                edge.answer(&asked).await
+            } else if asked.cacheable() {
+                edge.pass(&asked, body, Forward::Bypass).await
+            } else {
+                edge.change(&asked, body).await
+            };
+            edge.complete(known, admitted, &asked, response)
+        }))
+    }
+}
+
+/// What is known of a request besides what it asks for.
+struct Known {
+    target: PathAndQuery,
+    peer: SocketAddr,
+    cmcd: Option<Cmcd>,
+    trace: Option<Trace>,
+}
+
+impl Edge {
+    /// An admitted request is answered: notes what it says of the next ones, and completes the answer.
+    fn complete(
+        &self,
+        known: Known,
+        admitted: Admitted,
+        asked: &Arc<Asked>,
+        mut response: Response,
+    ) -> Response {
+        self.ahead
+            .follow(asked, known.peer, &response, known.cmcd.as_ref());
+        response.facts.subject = admitted.subject;
+        if let Some(renewed) = admitted.renewed {
+            renewed.add_to(&mut response.headers);
+        }
+        self.tell(known, response)
+    }
+
+    /// Completes an answer for the client and the log.
+    fn tell(&self, known: Known, mut response: Response) -> Response {
+        response.facts.target = Some(known.target);
+        response.facts.cmcd = known.cmcd;
+        response.facts.trace = known.trace.map(Box::new);
         if self.server_timing.load(Relaxed) {
             timing::tell(&mut response);
         }
         response
     }
-}
 
-impl Edge {
     /// Answers with what is fresh and in memory: the hit path, which waits for nothing.
-    fn at_once(&self, asked: &Asked) -> Option<Response> {
-        let Found::Fresh(stored) = self.look_up_in_memory(asked, UnixMs::now())? else {
-            return None;
-        };
-        let reply = Reply {
-            stored: &stored,
-            answer: None,
-            told: Told {
-                hit: true,
-                ..Told::default()
-            },
-            outcome: Outcome::Hit,
-        };
-        respond::at_once(&self.store, asked, reply)
+    fn at_once(&self, asked: &Asked, now: UnixMs) -> Option<Response> {
+        match self.look_up_in_memory(asked, now)? {
+            Found::Fresh(stored) => respond::at_once(&self.store, asked, &stored, now),
+            _ => None,
+        }
     }
 
     /// Answers a GET or HEAD from the cache, or through it.

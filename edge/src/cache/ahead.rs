@@ -109,7 +109,10 @@ impl Ahead {
         }
         let client = peer.ip().to_canonical();
         if asked.range.is_some()
-            && let Some((range, Some(size))) = range::content_range(&sent.headers)
+            && let Some((range, Some(size))) = match &sent.hit {
+                Some(hit) => hit.range(),
+                None => range::content_range(&sent.headers),
+            }
         {
             let last = self.store.slice_number(range.end - 1);
             let end = self.store.slice_number(size - 1);
@@ -119,8 +122,12 @@ impl Ahead {
                 self.read_on(asked, client, from, to);
             }
         }
-        if sent.headers.contains_key(LINK) {
-            for target in link::prefetch(&sent.headers, &asked.target) {
+        let links = match &sent.hit {
+            Some(hit) => hit.links(),
+            None => Some(&sent.headers).filter(|headers| headers.contains_key(LINK)),
+        };
+        if let Some(links) = links {
+            for target in link::prefetch(links, &asked.target) {
                 let last = self.store.slice_number(HEAD - 1);
                 self.prefetch(asked, client, target, 0..=last);
             }

@@ -14,6 +14,7 @@ use http::{
 use super::{arrival::Timed, key::BodyId, memory::Weigh, piece::Piece};
 use crate::{
     asked::Asked,
+    hit::Encoded,
     policy::{
         UnixMs, date, freshness::Freshness, precondition, rules::Rules, validate, vary::Selecting,
     },
@@ -66,6 +67,8 @@ pub(crate) struct Stored {
     pub(crate) ranged: bool,
     /// Set when it turned out to be wrong or cut short: never reuse it.
     pub(crate) void: Arc<AtomicBool>,
+    /// Its fields as hits send them.
+    pub(crate) encoded: Encoded,
 }
 
 /// What a response is stored from.
@@ -127,6 +130,7 @@ impl Stored {
             piece,
             ranged,
             void: Arc::new(AtomicBool::new(false)),
+            encoded: Encoded::default(),
         }
     }
 
@@ -250,12 +254,11 @@ impl Record {
 
 impl Weigh for Record {
     fn weight(&self) -> u64 {
-        let fields = |headers: &HeaderMap| {
-            headers
-                .iter()
-                .map(|(n, v)| n.as_str().len() + v.len() + 80)
-                .sum::<usize>()
+        // Kept once as they are, and as what two protocols write.
+        let field = |(name, value): (&HeaderName, &HeaderValue)| {
+            3 * (name.as_str().len() + value.len() + 4) + 80
         };
+        let fields = |headers: &HeaderMap| headers.iter().map(field).sum::<usize>();
         let variants: usize = self.variants.iter().map(|v| 512 + fields(&v.headers)).sum();
         (self.authority.len() + self.target.len() + 160 + variants) as u64
     }
@@ -384,6 +387,7 @@ fn decode_stored(input: &mut Reader<'_>) -> Option<Stored> {
         piece,
         ranged,
         void: Arc::new(AtomicBool::new(false)),
+        encoded: Encoded::default(),
     })
 }
 

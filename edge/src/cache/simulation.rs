@@ -349,7 +349,7 @@ impl World {
         let floors = [&self.ledger.hard, &self.ledger.soft]
             .map(|ledger| ledger.lock().get(&object).copied().unwrap_or(0));
         let response = self.edge.serve(self.compose(client, object)).await;
-        let (status, headers) = (response.status, response.headers);
+        let (status, headers) = (response.status, response.fields());
         let outcome = response.facts.outcome;
         let mut body = response.body;
         let mut bytes = Vec::new();

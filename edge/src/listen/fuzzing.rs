@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{h1_framing::Framing, h2, h2_budget::Budget, h3};
+use super::{h1, h2, h2_budget::Budget, h3};
 use crate::config::Limits;
 
 /// A field section decodes within its limits.
@@ -33,22 +33,12 @@ pub(crate) fn h3_control(data: &[u8], limits: &Limits) {
     assert_eq!(pieces, whole);
 }
 
-/// Framing comes to the same whatever pieces it comes in.
-pub(crate) fn h1_framing(data: &[u8]) {
-    let pass = |size: usize| {
-        let mut framing = Framing::new();
-        for part in data.chunks(size) {
-            if let Err(at) = framing.pass(part) {
-                assert!(at <= part.len() && framing.refused(), "{at}");
-            }
-        }
-        framing.refused()
-    };
-    let whole = pass(data.len().max(1));
-    assert!(
-        (1..4).all(|size| pass(size) == whole),
-        "pieces make a difference"
-    );
+/// Requests come to the same whatever pieces they come in.
+pub(crate) fn h1_requests(data: &[u8], limits: &Limits) {
+    let whole = h1::fuzzing::requests(data, data.len().max(1), limits);
+    for size in [1, 2, 7] {
+        assert_eq!(h1::fuzzing::requests(data, size, limits), whole);
+    }
 }
 
 /// Frame headers come to the same whatever pieces they come in.

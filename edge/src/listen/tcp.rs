@@ -1,18 +1,16 @@
-//! TCP: accept loops, TLS handshakes, and hyper's HTTP/1.1 or our HTTP/2 on what comes of them.
+//! TCP: accept loops, TLS handshakes, and HTTP/1.1 or HTTP/2 on what comes of them.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     io,
     net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
+    pin::{Pin, pin},
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll},
     time::Duration,
 };
 
 use futures_util::FutureExt;
-use hyper::server::conn::http1;
-use hyper_util::rt::TokioTimer;
 use rustls::{ServerConfig, ServerConnection};
 use socket2::SockRef;
 use tokio::{
@@ -25,8 +23,8 @@ use super::{
     Current, Shared,
     bind::BACKLOG,
     guard::Guard,
+    h1,
     h2::{self, PREFACE},
-    hyper_service::Connection,
     slots::Slot,
     vitals::{End, Vitals, Watched},
     wire::{Blocking, Wire},
@@ -145,7 +143,7 @@ async fn connection<S: Service>(
         }
     };
     let vitals = Arc::new(Vitals::new(protocol == Protocol::H1));
-    let guard = Guard::new(protocol, limits);
+    let guard = (protocol == Protocol::H2).then(|| Guard::new(limits));
     let wire = match tls {
         Some(tls) => Wire::tls(tcp, tls, Arc::clone(&vitals), guard),
         None => Wire::clear(tcp, prefix, Arc::clone(&vitals), guard),
@@ -158,13 +156,8 @@ async fn connection<S: Service>(
             watch(&shared, wire, vitals, connection, Some(drain)).await;
         }
         _ => {
-            let theirs = Connection {
-                shared: Arc::clone(&shared),
-                vitals: Arc::clone(&vitals),
-                peer,
-                secure,
-            };
-            http1(&shared, Arc::new(theirs), wire, vitals).await;
+            let connection = h1::Connection::new(&shared, &wire, &vitals, (peer, secure));
+            watch(&shared, wire, vitals, connection, None).await;
         }
     }
     shared.observer.metrics.connection_closed(protocol);
@@ -179,7 +172,7 @@ async fn handshake(
     let mut tls = Box::new(ServerConnection::new(config).map_err(io::Error::other)?);
     // The wire stages plaintext itself and stops at its own bounds.
     tls.set_buffer_limit(None);
-    std::future::poll_fn(|cx| handshake_step(&mut tls, tcp, cx)).await?;
+    poll_fn(|cx| handshake_step(&mut tls, tcp, cx)).await?;
     Ok(tls)
 }
 
@@ -249,27 +242,6 @@ async fn find_protocol(tcp: &mut TcpStream) -> Option<(Protocol, Vec<u8>)> {
     }
 }
 
-/// hyper's connection, with the wire flushed after each poll.
-struct Flushing<C> {
-    connection: C,
-    wire: Wire,
-}
-
-impl<C: Future<Output = hyper::Result<()>> + Unpin> Future for Flushing<C> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let done = Pin::new(&mut self.connection).poll(cx).is_ready();
-        // A failed write is the connection's end: hyper would only see it with its next write.
-        let failed = matches!(self.wire.flush(cx), Poll::Ready(Err(_)));
-        if done || failed {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    }
-}
-
 /// Runs a connection under its timeouts; a drain lets it finish what is under way. Where a protocol
 /// has no word for it (HTTP/1.1), closing an idle connection would meet the request that is on its
 /// way: its next answer says that it was the last, and only silence ends it.
@@ -288,20 +260,22 @@ async fn watch<S, C>(
         Protocol::H2
     };
     let mut watched = Watched::new(connection, vitals, &shared.limits);
-    let mut draining = false;
-    let end = loop {
-        tokio::select! {
-            end = &mut watched => break end,
-            () = shared.drain.cancelled(), if !draining => {
-                draining = true;
-                if let Some(drain) = drain {
-                    drain(watched.connection());
-                } else {
-                    watched.drain(shared.limits.drain_idle);
-                }
+    let mut drained = pin!(shared.drain.cancelled());
+    let (mut draining, mut asked) = (false, false);
+    let end = poll_fn(|cx| {
+        // Asked once, it wakes this task, whose waker is always the same; the flag is set before.
+        if !draining && (!asked || shared.draining.load(Relaxed)) {
+            asked = true;
+            draining = drained.as_mut().poll(cx).is_ready();
+            match drain {
+                Some(drain) if draining => drain(watched.connection()),
+                None if draining => watched.drain(shared.limits.drain_idle),
+                _ => {}
             }
         }
-    };
+        Pin::new(&mut watched).poll(cx)
+    })
+    .await;
     let why = match end {
         End::Cut(why) => Some(why),
         End::Done(()) => wire.cut(),
@@ -312,29 +286,4 @@ async fn watch<S, C>(
         }
         shared.observer.metrics.cut(protocol, why);
     }
-}
-
-async fn http1<S: Service>(
-    shared: &Shared<S>,
-    theirs: Arc<Connection<S>>,
-    wire: Wire,
-    vitals: Arc<Vitals>,
-) {
-    let limits = &shared.limits;
-    let service = hyper::service::service_fn(move |request| Arc::clone(&theirs).answer(request));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        // `Watched` tells an idle connection from a slow head; hyper's one timer can't.
-        .header_read_timeout(None)
-        .max_headers(limits.header_count)
-        .max_buf_size((limits.header_size as usize).max(8 << 10) * 4)
-        .max_header_size(limits.header_size as usize)
-        .half_close(false)
-        .writev(true)
-        .serve_connection(wire.clone(), service);
-    let connection = Flushing {
-        connection,
-        wire: wire.clone(),
-    };
-    watch(shared, wire, vitals, connection, None).await;
 }

@@ -41,5 +41,6 @@ pub(crate) fn refuse(fault: &Fault) -> Response {
         headers,
         body: Body::Empty,
         facts,
+        hit: None,
     }
 }

@@ -22,6 +22,8 @@ use crate::{config::Limits, metrics::Cut};
 #[derive(Debug)]
 pub(crate) struct Vitals {
     born: Instant,
+    /// The time, as of the last look at the clock: one for each poll of the connection is enough.
+    now_ms: AtomicU64,
     /// Whether bytes read while idle begin a head (HTTP/1.1), or may be anything (HTTP/2).
     reads_are_heads: bool,
     /// Requests under way.
@@ -43,6 +45,7 @@ impl Vitals {
     pub(crate) fn new(reads_are_heads: bool) -> Self {
         Self {
             born: Instant::now(),
+            now_ms: AtomicU64::new(1),
             reads_are_heads,
             in_flight: AtomicU32::new(0),
             ours: AtomicU32::new(0),
@@ -58,10 +61,14 @@ impl Vitals {
         self.reads_are_heads
     }
 
+    /// Looks at the clock.
+    fn tick(&self) {
+        let ms = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.now_ms.store(ms.max(1), Relaxed);
+    }
+
     fn now_ms(&self) -> u64 {
-        u64::try_from(self.born.elapsed().as_millis())
-            .unwrap_or(u64::MAX)
-            .max(1)
+        self.now_ms.load(Relaxed)
     }
 
     /// The transport read `bytes`.
@@ -143,7 +150,7 @@ pub(crate) struct Watched<F> {
     window: Option<Window>,
     /// When the drain began; 0 before. Idleness counts from then on.
     drained_ms: u64,
-    /// When the sleep fires, in the vitals' milliseconds.
+    /// When the sleep fires, in the vitals' milliseconds; 0 where it hasn't been asked to.
     armed_ms: u64,
     sleep: Pin<Box<Sleep>>,
 }
@@ -170,6 +177,7 @@ impl<F: Future + Unpin> Watched<F> {
     pub(crate) fn drain(&mut self, grace: Duration) {
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         self.idle_ms = self.idle_ms.min(grace_ms);
+        self.vitals.tick();
         self.drained_ms = self.vitals.now_ms();
         // The timer is set for the longer wait.
         self.armed_ms = 0;
@@ -223,6 +231,7 @@ impl<F: Future + Unpin> Future for Watched<F> {
     type Output = End<F::Output>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.vitals.tick();
         if let Poll::Ready(output) = Pin::new(&mut self.connection).poll(cx) {
             return Poll::Ready(End::Done(output));
         }
@@ -231,15 +240,18 @@ impl<F: Future + Unpin> Future for Watched<F> {
                 Ok(due) => due,
                 Err(cut) => return Poll::Ready(End::Cut(cut)),
             };
-            // A timer that fires early only looks again; one that fires late would miss.
-            if due < self.armed_ms || self.armed_ms == 0 || self.sleep.is_elapsed() {
-                let at = self.vitals.born + Duration::from_millis(due);
-                self.sleep.as_mut().reset(at.into());
-                self.armed_ms = due;
+            // A timer that fires early only looks again; one that fires late would miss. One that is
+            // armed wakes this task, whose waker is always the same.
+            if self.armed_ms > self.vitals.now_ms() && due >= self.armed_ms {
+                return Poll::Pending;
             }
+            let at = self.vitals.born + Duration::from_millis(due);
+            self.sleep.as_mut().reset(at.into());
+            self.armed_ms = due;
             if self.sleep.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
+            self.vitals.tick();
         }
     }
 }
@@ -267,11 +279,13 @@ mod tests {
         let connection = Box::pin(async move { while woken.recv().await.is_some() {} });
         let watched = Watched::new(connection, Arc::clone(&vitals), &limits());
         let actor = async {
+            vitals.tick();
             act(&vitals).await;
             wake.send(()).unwrap();
             std::future::pending::<()>().await;
         };
         let end = tokio::select! { end = watched => end, () = actor => unreachable!() };
+        vitals.tick();
         let took = vitals.now_ms();
         assert!(matches!(end, End::Cut(cut) if cut == expected), "{end:?}");
         assert!(
@@ -291,6 +305,7 @@ mod tests {
             v.request_began();
             v.wait_for_us(true);
             tokio::time::sleep(Duration::from_millis(150)).await;
+            v.tick();
             v.wait_for_us(false);
             v.request_ended();
         })

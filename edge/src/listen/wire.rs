@@ -1,9 +1,9 @@
-//! The byte stream of one TCP connection, in the clear or under TLS, as hyper's HTTP/1.1 and our
-//! HTTP/2 read and write it.
+//! The byte stream of one TCP connection, in the clear or under TLS, as HTTP/1.1 and HTTP/2 read and
+//! write it.
 //!
 //! Writes are gathered: what is handed over while a connection's future is polled leaves in as few
 //! TLS records and system calls as possible when [`Wire::flush`] is called after the poll. Full records
-//! are encrypted straight from the body; only what doesn't fill a record is copied.
+//! are encrypted straight from the body; what doesn't fill a record is copied only where more follows.
 
 use std::{
     io::{self, IoSlice, Read, Write},
@@ -13,7 +13,6 @@ use std::{
     time::Duration,
 };
 
-use hyper::rt::ReadBufCursor;
 use parking_lot::Mutex;
 use rustls::ServerConnection;
 use socket2::SockRef;
@@ -22,10 +21,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{
-    guard::{Guard, ROOM},
-    vitals::Vitals,
-};
+use super::{guard::Guard, vitals::Vitals};
 use crate::metrics::Cut;
 
 /// Plaintext of a full TLS record (RFC 8446 §5.1).
@@ -37,9 +33,6 @@ const BURST: usize = 96 << 10;
 
 /// The same after the socket had to be waited for, so that slow readers pin little.
 const BURST_SLOW: usize = 16 << 10;
-
-/// Most plaintext read at a time.
-const READ: usize = 4 << 10;
 
 /// A connection's bytes; a handle that its protocol and its task share.
 #[derive(Clone)]
@@ -56,7 +49,7 @@ struct Inner {
     burst: usize,
     /// Bytes read while the protocol was being found out.
     prefix: Vec<u8>,
-    guard: Guard,
+    guard: Option<Guard>,
     vitals: Arc<Vitals>,
 }
 
@@ -66,7 +59,7 @@ impl Wire {
         tcp: TcpStream,
         prefix: Vec<u8>,
         vitals: Arc<Vitals>,
-        guard: Guard,
+        guard: Option<Guard>,
     ) -> Self {
         Self::new(tcp, None, prefix, vitals, guard)
     }
@@ -76,7 +69,7 @@ impl Wire {
         tcp: TcpStream,
         tls: Box<ServerConnection>,
         vitals: Arc<Vitals>,
-        guard: Guard,
+        guard: Option<Guard>,
     ) -> Self {
         Self::new(tcp, Some(tls), Vec::new(), vitals, guard)
     }
@@ -84,17 +77,16 @@ impl Wire {
     fn new(
         tcp: TcpStream,
         tls: Option<Box<ServerConnection>>,
-        mut prefix: Vec<u8>,
+        prefix: Vec<u8>,
         vitals: Arc<Vitals>,
-        mut guard: Guard,
+        mut guard: Option<Guard>,
     ) -> Self {
         if !prefix.is_empty() {
             vitals.read(prefix.len());
-            let n = prefix.len();
-            prefix.resize(n + ROOM, 0);
-            // So few bytes can't exceed a budget.
-            let passed = guard.read(&mut prefix, n).unwrap_or(n);
-            prefix.truncate(passed);
+            if let Some(guard) = &mut guard {
+                // So few bytes can't exceed a budget.
+                let _ = guard.read(&prefix);
+            }
         }
         let inner = Inner {
             tcp,
@@ -111,7 +103,7 @@ impl Wire {
 
     /// Why the guard refused the connection, if it did.
     pub(crate) fn cut(&self) -> Option<Cut> {
-        self.0.lock().guard.cut()
+        self.0.lock().guard.as_ref().and_then(Guard::cut)
     }
 
     /// Has the connection reset when it is dropped: the kernel would hold what a client doesn't read
@@ -131,21 +123,28 @@ impl Wire {
             let n = inner.prefix.len().min(buf.len());
             buf[..n].copy_from_slice(&inner.prefix[..n]);
             inner.prefix.drain(..n);
+            if inner.prefix.is_empty() {
+                inner.prefix = Vec::new();
+            }
             return Poll::Ready(Ok(n));
         }
         let n = ready!(inner.receive(cx, buf))?;
-        inner.guard.read(buf, n)?;
+        if let Some(guard) = &mut inner.guard {
+            guard.read(&buf[..n])?;
+        }
         inner.note(n);
         Poll::Ready(Ok(n))
     }
 
-    /// Takes what is to be written, as far as it has room. Call [`Wire::flush`] after the last.
+    /// Takes what is to be written, as far as it has room; `more` where something follows at once. Call
+    /// [`Wire::flush`] after the last.
     pub(crate) fn send(
         &self,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
+        more: bool,
     ) -> Poll<io::Result<usize>> {
-        self.0.lock().send(cx, bufs)
+        self.0.lock().send(cx, bufs, more)
     }
 
     /// Ends our side, with what was gathered before.
@@ -160,28 +159,11 @@ impl Wire {
 }
 
 impl Inner {
-    /// Passes the first `n` bytes of `plain`, which came from the client, by the guard.
-    fn pass(
-        &mut self,
-        plain: &mut [u8; READ + ROOM],
-        n: usize,
-        mut buf: ReadBufCursor<'_>,
-    ) -> io::Result<()> {
-        let passed = self.guard.read(plain, n)?;
-        if passed > buf.remaining() {
-            // A refusal that finds no room: the end of the connection says it as well.
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        buf.put_slice(&plain[..passed]);
-        self.note(n);
-        Ok(())
-    }
-
     /// Notes signs of life.
     fn note(&self, read: usize) {
         self.vitals.read(read);
-        if let Some(heading) = self.guard.heading() {
-            self.vitals.heading(heading);
+        if let Some(guard) = &self.guard {
+            self.vitals.heading(guard.heading());
         }
     }
 
@@ -195,13 +177,17 @@ impl Inner {
         Poll::Ready(Ok(read.filled().len()))
     }
 
-    fn send(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn send(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+        more: bool,
+    ) -> Poll<io::Result<usize>> {
         if self.tls.is_some() {
-            return self.write_tls(cx, bufs);
+            return self.write_tls(cx, bufs, more);
         }
         let n = ready!(Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs))?;
-        self.vitals.wrote(n);
-        self.guard.wrote(n);
+        self.wrote(n);
         Poll::Ready(Ok(n))
     }
 
@@ -241,7 +227,9 @@ impl Inner {
                 Ok(n) => {
                     self.waiting = self.waiting.saturating_sub(n);
                     self.vitals.wrote(n);
-                    self.guard.wrote(n);
+                    if let Some(guard) = &mut self.guard {
+                        guard.wrote(n);
+                    }
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     self.burst = BURST_SLOW;
@@ -255,31 +243,53 @@ impl Inner {
         Poll::Ready(Ok(()))
     }
 
-    /// Takes plaintext: whole records are encrypted, the rest is staged.
-    fn write_tls(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn wrote(&mut self, bytes: usize) {
+        self.vitals.wrote(bytes);
+        if let Some(guard) = &mut self.guard {
+            guard.wrote(bytes);
+        }
+    }
+
+    /// Takes plaintext: whole records are encrypted, and the rest where no more follows; else it is
+    /// staged.
+    fn write_tls(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+        more: bool,
+    ) -> Poll<io::Result<usize>> {
         if self.waiting >= self.burst {
             ready!(self.drain(cx))?;
         }
-        let room = self.burst.max(RECORD);
-        let offered = bufs.iter().map(|b| b.len()).sum::<usize>().min(room);
-        let whole = (self.staged.len() + offered) / RECORD * RECORD;
+        let total = bufs.iter().map(|b| b.len()).sum::<usize>();
+        let offered = total.min(self.burst.max(RECORD));
+        let all = self.staged.len() + offered;
+        let whole = if more || offered < total {
+            all / RECORD * RECORD
+        } else {
+            all
+        };
         let Some(tls) = &mut self.tls else {
             return Poll::Ready(Ok(0));
         };
-        // Of what is offered, `direct` bytes complete whole records together with the staged ones.
+        // Of what is offered, `direct` bytes leave now together with the staged ones.
         let direct = whole.saturating_sub(self.staged.len());
         if whole > 0 {
-            let mut slices = Vec::with_capacity(bufs.len() + 1);
-            slices.push(IoSlice::new(&self.staged));
-            let mut left = direct;
-            for buf in bufs {
-                let part = &buf[..buf.len().min(left)];
-                left -= part.len();
-                if !part.is_empty() {
-                    slices.push(IoSlice::new(part));
+            let written = if self.staged.is_empty() && direct == total {
+                tls.writer().write_vectored(bufs)?
+            } else {
+                let mut slices = Vec::with_capacity(bufs.len() + 1);
+                slices.push(IoSlice::new(&self.staged));
+                let mut left = direct;
+                for buf in bufs {
+                    let part = &buf[..buf.len().min(left)];
+                    left -= part.len();
+                    if !part.is_empty() {
+                        slices.push(IoSlice::new(part));
+                    }
                 }
-            }
-            let written = tls.writer().write_vectored(&slices)?;
+                tls.writer().write_vectored(&slices)?
+            };
             debug_assert_eq!(written, whole, "rustls has no buffer limit here");
             self.waiting += whole;
             self.staged.clear();
@@ -322,61 +332,6 @@ impl Inner {
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, e)));
             }
         }
-    }
-}
-
-impl hyper::rt::Read for Wire {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        mut buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let inner = &mut *self.0.lock();
-        if !inner.prefix.is_empty() {
-            let n = inner.prefix.len().min(buf.remaining());
-            buf.put_slice(&inner.prefix[..n]);
-            inner.prefix.drain(..n);
-            return Poll::Ready(Ok(()));
-        }
-        let mut plain = [0; READ + ROOM];
-        let max = READ.min(buf.remaining());
-        let n = ready!(inner.receive(cx, &mut plain[..max]))?;
-        Poll::Ready(if n == 0 {
-            Ok(())
-        } else {
-            inner.pass(&mut plain, n, buf)
-        })
-    }
-}
-
-impl hyper::rt::Write for Wire {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.0.lock().send(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    /// Promises only; [`Wire::flush`] does it.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.lock().shutdown(cx)
     }
 }
 

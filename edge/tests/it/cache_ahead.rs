@@ -9,7 +9,7 @@ use crate::fake_origin::{Origin, Resource, edge, edge_with, get, pattern, until}
 const SLICE: usize = 256 << 10;
 
 /// Reads the slices of `parts` in order, a range each.
-async fn read_parts(edge: &Edge, target: &str, parts: std::ops::Range<usize>) {
+async fn read_parts(edge: &Arc<Edge>, target: &str, parts: std::ops::Range<usize>) {
     for n in parts {
         let range = format!("bytes={}-{}", n * SLICE, (n + 1) * SLICE - 1);
         assert_eq!(get(edge, target, &[("range", &range)]).await.status, 206);

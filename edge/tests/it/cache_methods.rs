@@ -1,5 +1,7 @@
 //! What methods other than GET do to the cache, and the cache to them.
 
+use std::sync::Arc;
+
 use edge::exchange::{RequestBody, Service as _};
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -8,7 +10,7 @@ use crate::fake_origin::{Got, Origin, Resource, edge, get, pattern, read, reques
 
 /// Sends a request with a body.
 async fn send(
-    edge: &edge::serve::Edge,
+    edge: &Arc<edge::serve::Edge>,
     method: &str,
     target: &str,
     fields: &[(&'static str, &str)],
@@ -22,7 +24,7 @@ async fn send(
     read(edge.serve(request).await).await
 }
 
-async fn head(edge: &edge::serve::Edge, target: &str) -> Got {
+async fn head(edge: &Arc<edge::serve::Edge>, target: &str) -> Got {
     read(edge.serve(request(Method::HEAD, target, &[])).await).await
 }
 

@@ -171,6 +171,7 @@ fn the_same_key_gives_the_same_bytes() {
     let edge = runtime
         .block_on(Edge::open(Settings::default(), Arc::new(Gullible)))
         .unwrap();
+    let edge = Arc::new(edge);
     let cases = AtomicU64::new(0);
     let config = ProptestConfig {
         cases: 20_000,

@@ -324,11 +324,12 @@ pub(crate) fn request(method: Method, target: &str, fields: &[(&'static str, &st
 
 /// Reads a response to its end.
 pub(crate) async fn read(response: Response) -> Got {
+    let headers = response.fields();
     let Response {
         status,
-        headers,
         mut body,
         facts,
+        ..
     } = response;
     let announced = body.len();
     let mut bytes = Vec::new();
@@ -359,7 +360,7 @@ pub(crate) async fn read(response: Response) -> Got {
 }
 
 /// One GET.
-pub(crate) async fn get(edge: &Edge, target: &str, fields: &[(&'static str, &str)]) -> Got {
+pub(crate) async fn get(edge: &Arc<Edge>, target: &str, fields: &[(&'static str, &str)]) -> Got {
     read(edge.serve(request(Method::GET, target, fields)).await).await
 }
 

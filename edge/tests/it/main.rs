@@ -40,6 +40,7 @@ mod upstream_s3;
 #[allow(dead_code, clippy::print_stderr)]
 mod weed;
 mod wire;
+mod wire_h1;
 mod wire_h2;
 mod wire_h3;
 mod wire_limits;

@@ -57,7 +57,7 @@ async fn an_upload_reaches_the_origin_before_it_ends() {
 }
 
 /// An origin that sends these bytes to whoever asks, then closes.
-async fn raw_origin(bytes: &'static str) -> std::net::SocketAddr {
+pub(crate) async fn raw_origin(bytes: &'static str) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {

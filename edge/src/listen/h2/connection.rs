@@ -24,15 +24,16 @@ use http::{
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 
-use super::{core::Core, error::Code, requests::Asked, stream::Stream, wakes::Wakes};
+use super::{core::Core, error::Code, requests::Asked, stream::Stream};
 use crate::{
-    exchange::{Body, BodyError, Protocol, Request, RequestBody, Response, Service},
+    exchange::{Body, BodyError, Protocol, Request, RequestBody, Response, Served, Service},
     listen::{
         Shared,
         exchange::Exchange,
         expect::{self, Expected},
         unfit,
         vitals::Vitals,
+        wakes::Wakes,
         wire::Wire,
     },
     metrics::Cut,
@@ -235,8 +236,11 @@ impl<S: Service> Connection<S> {
         if let Some(fault) = fault {
             return self.answer(stream, unfit::refuse(&fault));
         }
-        let (service, id) = (Arc::clone(&self.shared.service), stream.id);
-        let work = Box::pin(async move { (id, Done::Answered(service.serve(request).await)) });
+        let (answer, id) = match self.shared.service.serve(request) {
+            Served::Now(response) => return self.answer(stream, response),
+            Served::Later(answer) => (answer, stream.id),
+        };
+        let work = Box::pin(async move { (id, Done::Answered(answer.await)) });
         match self.launch(work) {
             Ok((_, Done::Answered(response))) => self.answer(stream, response),
             Ok(_) => {}
@@ -310,15 +314,14 @@ impl<S: Service> Connection<S> {
     fn send(&mut self, cx: &mut Context<'_>) -> Result<bool, Gone> {
         let mut any = false;
         while !self.core.sending.out.is_empty() {
-            let sent = self.wire.send(cx, &self.core.sending.out.slices());
-            match sent {
-                Poll::Ready(Ok(1..)) => any = true,
+            let more = !self.backlog.is_empty() || !self.core.sending.ready.is_empty();
+            let out = &mut self.core.sending.out;
+            match out.with_slices(|slices| self.wire.send(cx, slices, more)) {
+                Poll::Ready(Ok(n @ 1..)) => out.advance(n),
                 Poll::Ready(Ok(0) | Err(_)) => return Err(Gone),
                 Poll::Pending => break,
             }
-            if let Poll::Ready(Ok(n)) = sent {
-                self.core.sending.out.advance(n);
-            }
+            any = true;
         }
         Ok(any)
     }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use http::HeaderValue;
 
 use super::{
-    CONNECTION_WINDOW, WINDOW,
+    CONNECTION_WINDOW,
     error::{Code, Fault},
     frame::{Frame, Header, MAX_31, PAYLOAD, flag, kind, setting},
     hpack::Decoder,
@@ -22,6 +22,7 @@ use crate::{
         allowance::{Allowance, RESETS_PER_SECOND},
         field,
         priority::Priority,
+        upload::WINDOW,
     },
 };
 

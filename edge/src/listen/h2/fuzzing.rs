@@ -70,7 +70,7 @@ pub(crate) fn connection(
             if out.is_empty() {
                 break;
             }
-            let slices: Vec<u8> = out.slices().iter().flat_map(|s| s.to_vec()).collect();
+            let slices = out.whole();
             out.advance(slices.len());
             written.extend(slices);
         }
@@ -89,5 +89,6 @@ fn response(body: &'static [u8]) -> Response {
         headers,
         body: Body::Full(Bytes::from_static(body)),
         facts: Facts::default(),
+        hit: None,
     }
 }

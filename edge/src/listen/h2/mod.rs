@@ -21,14 +21,8 @@ mod sending;
 mod static_table;
 mod stream;
 mod table;
-mod upload;
-mod wakes;
 
 pub(crate) use self::{connection::Connection, reader::PREFACE};
-
-/// Bytes of one request's body that may wait for us. Clients send requests, not bodies: small
-/// windows bound what they can make us hold.
-const WINDOW: u32 = 64 << 10;
 
 /// Bytes of all bodies on a connection that may.
 const CONNECTION_WINDOW: u32 = 256 << 10;

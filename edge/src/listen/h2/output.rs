@@ -1,6 +1,4 @@
-//! What is to be written: framing in one buffer, bodies as the shared bytes they are, in order.
-
-use std::{collections::VecDeque, io::IoSlice};
+//! HTTP/2 frames as output.
 
 use bytes::Bytes;
 
@@ -8,52 +6,9 @@ use super::{
     error::Code,
     frame::{self, HEADER, PAYLOAD, flag, kind},
 };
-
-/// Most pieces handed to the wire at a time; the kernel takes 1,024.
-const PIECES: usize = 256;
-
-/// A run of bytes.
-#[derive(Debug)]
-enum Piece {
-    /// The next so many of the framing.
-    Framing(usize),
-    /// Of a body.
-    Body(Bytes),
-}
-
-/// A connection's output.
-#[derive(Debug, Default)]
-pub(super) struct Output {
-    framing: Vec<u8>,
-    /// Of `framing`, what is written.
-    start: usize,
-    pieces: VecDeque<Piece>,
-    bytes: usize,
-}
+use crate::listen::output::Output;
 
 impl Output {
-    /// Bytes that wait.
-    pub(super) fn len(&self) -> usize {
-        self.bytes
-    }
-
-    /// Whether none do.
-    pub(super) fn is_empty(&self) -> bool {
-        self.bytes == 0
-    }
-
-    /// Appends framing.
-    fn put(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        let before = self.framing.len();
-        write(&mut self.framing);
-        let length = self.framing.len() - before;
-        self.bytes += length;
-        match self.pieces.back_mut() {
-            Some(Piece::Framing(last)) => *last += length,
-            _ => self.pieces.push_back(Piece::Framing(length)),
-        }
-    }
-
     /// A frame of a few bytes.
     pub(super) fn control(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         self.put(|out| {
@@ -101,61 +56,7 @@ impl Output {
     pub(super) fn data(&mut self, stream: u32, data: Bytes, ends: bool) {
         let flags = if ends { flag::END_STREAM } else { 0 };
         self.put(|out| frame::put(out, data.len(), kind::DATA, flags, stream));
-        if !data.is_empty() {
-            self.bytes += data.len();
-            self.pieces.push_back(Piece::Body(data));
-        }
-    }
-
-    /// What waits first, as the wire takes it.
-    pub(super) fn slices(&self) -> Vec<IoSlice<'_>> {
-        let mut slices = Vec::with_capacity(self.pieces.len().min(PIECES));
-        let mut start = self.start;
-        for piece in self.pieces.iter().take(PIECES) {
-            slices.push(IoSlice::new(match piece {
-                Piece::Framing(length) => {
-                    start += length;
-                    &self.framing[start - length..start]
-                }
-                Piece::Body(bytes) => bytes,
-            }));
-        }
-        slices
-    }
-
-    /// The first `written` bytes are with the wire.
-    pub(super) fn advance(&mut self, mut written: usize) {
-        self.bytes -= written;
-        if self.bytes == 0 {
-            // Nothing is kept for a connection at rest.
-            return *self = Self::default();
-        }
-        while let Some(piece) = self.pieces.front_mut() {
-            match piece {
-                Piece::Framing(length) => {
-                    let part = (*length).min(written);
-                    (*length, written) = (*length - part, written - part);
-                    self.start += part;
-                    if *length > 0 {
-                        break;
-                    }
-                }
-                Piece::Body(bytes) => {
-                    let part = bytes.len().min(written);
-                    written -= part;
-                    let _ = bytes.split_to(part);
-                    if !bytes.is_empty() {
-                        break;
-                    }
-                }
-            }
-            self.pieces.pop_front();
-        }
-        // What is written of a connection that is never at rest.
-        if self.start > PAYLOAD {
-            self.framing.drain(..self.start);
-            self.start = 0;
-        }
+        self.push(data);
     }
 }
 
@@ -186,10 +87,6 @@ mod tests {
         output
     }
 
-    fn whole(output: &Output) -> Vec<u8> {
-        output.slices().iter().flat_map(|s| s.to_vec()).collect()
-    }
-
     #[test]
     fn pieces_in_order_however_they_are_taken() {
         let expected = [
@@ -201,11 +98,11 @@ mod tests {
             &[0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0, 7],
         ]
         .concat();
-        assert_eq!(whole(&filled()), expected);
+        assert_eq!(filled().whole(), expected);
         for step in 1..expected.len() {
             let (mut output, mut got) = (filled(), Vec::new());
             while !output.is_empty() {
-                let part = whole(&output);
+                let part = output.whole();
                 let part = &part[..step.min(part.len())];
                 got.extend_from_slice(part);
                 output.advance(part.len());
@@ -218,7 +115,7 @@ mod tests {
     fn long_sections_are_continued() {
         let mut output = Output::default();
         output.section(3, true, |out| out.resize(out.len() + 2 * PAYLOAD + 1, b'x'));
-        let got = whole(&output);
+        let got = output.whole();
         assert_eq!(got[..HEADER], [0, 0x40, 0, 1, flag::END_STREAM, 0, 0, 0, 3]);
         assert_eq!(
             got[HEADER + PAYLOAD..][..HEADER],

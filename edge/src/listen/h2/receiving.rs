@@ -1,7 +1,10 @@
 //! A request's body as it comes in: its window, its announced length, its limit.
 
-use super::{WINDOW, error::Code, upload::Sender};
-use crate::exchange::BodyError;
+use super::error::Code;
+use crate::{
+    exchange::BodyError,
+    listen::upload::{Sender, WINDOW},
+};
 
 /// A stream's receiving side.
 pub(super) struct Receiving {
@@ -114,8 +117,8 @@ mod tests {
 
     use http_body::Body as _;
 
-    use super::{super::upload, *};
-    use crate::config::Limits;
+    use super::*;
+    use crate::{config::Limits, listen::upload};
 
     #[test]
     fn windows_grow_by_what_is_read() {

@@ -10,8 +10,6 @@ use super::{
     error::{Code, Fault},
     receiving::Receiving,
     stream::Stream,
-    upload::{self, Receiver},
-    wakes::Wakes,
 };
 use crate::{
     config::Limits,
@@ -20,6 +18,8 @@ use crate::{
         head::Head,
         priority::Priority,
         unfit,
+        upload::{self, Receiver},
+        wakes::Wakes,
     },
 };
 

@@ -23,8 +23,7 @@ impl Core {
     /// that.
     pub(super) fn respond(&mut self, mut stream: Box<Stream>, response: Response) {
         let over = response.body.is_empty();
-        self.sending
-            .head(stream.id, response.status, &response.headers, over);
+        self.sending.head(stream.id, &response, over);
         if over {
             return self.finish(stream);
         }

@@ -4,16 +4,18 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::{
     answer::Next,
     encode::{Encoder, put_field, put_fields, put_status},
     frame::PAYLOAD,
-    output::Output,
     stream::Stream,
 };
-use crate::listen::{date, priority::Priority};
+use crate::{
+    exchange::{Protocol, Response},
+    listen::{date, output::Output, priority::Priority},
+};
 
 /// Bytes of output above which no more is made, and nothing more is read: one 64 KiB response with
 /// its head, and some.
@@ -60,17 +62,21 @@ impl Sending {
     }
 
     /// Writes a response's head.
-    pub(super) fn head(&mut self, stream: u32, status: StatusCode, fields: &HeaderMap, ends: bool) {
+    pub(super) fn head(&mut self, stream: u32, response: &Response, ends: bool) {
+        let fields = &response.headers;
         let (encoder, alt_svc) = (&mut self.encoder, &self.alt_svc);
         self.out.section(stream, ends, |out| {
             encoder.begin(out);
-            put_status(out, status);
-            put_fields(out, fields);
-            if !fields.contains_key(header::DATE) {
-                put_field(out, &header::DATE, &date::now());
+            put_status(out, response.status);
+            if let Some(hit) = &response.hit {
+                out.extend_from_slice(hit.kept(Protocol::H2, put_field));
+                hit.own(|name, value| put_field(out, name, value));
+            } else if !fields.contains_key(header::DATE) {
+                put_field(out, &header::DATE, date::now().as_bytes());
             }
+            put_fields(out, fields);
             if let Some(alt_svc) = alt_svc {
-                put_field(out, &HeaderName::from_static("alt-svc"), alt_svc);
+                put_field(out, &header::ALT_SVC, alt_svc.as_bytes());
             }
         });
     }

@@ -1,7 +1,7 @@
 //! A response as frames: what is still to be handed to QUIC.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use http_body::Frame;
 use quinn_proto::{SendStream, WriteError};
 
@@ -10,10 +10,7 @@ use super::{
     frame::{kind, put_varint},
     qpack,
 };
-use crate::{
-    exchange::{Body, Response},
-    listen::date,
-};
+use crate::exchange::{Body, Response};
 
 /// Longest encoded head for which no growth is needed.
 const HEAD: usize = 512;
@@ -150,15 +147,12 @@ pub(super) fn interim(status: StatusCode, headers: &HeaderMap) -> Bytes {
 }
 
 /// The HEADERS frame, and the header of the DATA frame that follows where the length is known.
-fn head(response: &mut Response, length: Option<u64>) -> Bytes {
-    if !response.headers.contains_key(header::DATE) {
-        response.headers.insert(header::DATE, date::now());
-    }
+fn head(response: &Response, length: Option<u64>) -> Bytes {
     // The section is encoded behind room for the longest frame header, which is then put right in
     // front of it.
     let mut out = BytesMut::with_capacity(HEAD);
     out.put_bytes(0, HEAD_FRAME);
-    qpack::encode(&mut out, response.status, &response.headers);
+    qpack::encode_response(&mut out, response);
     let section = (out.len() - HEAD_FRAME) as u64;
     let mut front = [0; HEAD_FRAME];
     let mut rest = &mut front[..];

@@ -32,7 +32,7 @@ use super::{
     wakes::{Key, Wakes},
 };
 use crate::{
-    exchange::{Body, BodyError, Facts, Protocol, Request, RequestBody, Response, Service},
+    exchange::{Body, BodyError, Facts, Protocol, Request, RequestBody, Response, Served, Service},
     listen::{
         Shared,
         allowance::{Allowance, RESETS_PER_SECOND},
@@ -455,6 +455,7 @@ impl<S: Service> Connection<S> {
             headers: HeaderMap::new(),
             body: Body::Empty,
             facts: Facts::default(),
+            hit: None,
         };
         self.streams[i].answered(&mut response);
         self.write(id, bench);
@@ -487,9 +488,14 @@ impl<S: Service> Connection<S> {
         };
         let shared = &self.shared;
         self.streams[i].exchange = Some(Exchange::begin(&shared.observer, None, &request));
-        let (service, key) = (Arc::clone(&shared.service), self.key(id));
-        let work = Box::pin(async move { (key, Done::Answered(service.serve(request).await)) });
-        self.launch(i, work, bench);
+        match shared.service.serve(request) {
+            Served::Now(response) => self.done(id, Done::Answered(response), bench),
+            Served::Later(answer) => {
+                let key = self.key(id);
+                let work = Box::pin(async move { (key, Done::Answered(answer.await)) });
+                self.launch(i, work, bench);
+            }
+        }
     }
 
     /// Runs work of a request: at once where it needs no waiting, as most does.

@@ -2,10 +2,16 @@
 //! table, and we use none of theirs, so no stream ever waits for another.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::static_table;
-use crate::listen::field::{field_value, get_int, get_string, literal_line, put_int, put_string};
+use crate::{
+    exchange::{Protocol, Response},
+    listen::{
+        date,
+        field::{field_value, get_int, get_string, literal_line, put_int, put_string},
+    },
+};
 
 pub(super) use crate::listen::field::{Error, Limits, Line};
 
@@ -101,6 +107,17 @@ pub(super) fn encode(out: &mut BytesMut, status: StatusCode, fields: &HeaderMap)
     put_fields(out, fields);
 }
 
+/// Encodes a response's field section.
+pub(super) fn encode_response(out: &mut BytesMut, response: &Response) {
+    encode(out, response.status, &response.headers);
+    if let Some(hit) = &response.hit {
+        out.put_slice(hit.kept(Protocol::H3, put_field));
+        hit.own(|name, value| put_field(out, name, value));
+    } else if !response.headers.contains_key(header::DATE) {
+        put_field(out, &header::DATE, date::now().as_bytes());
+    }
+}
+
 /// Encodes trailers' field section.
 pub(super) fn encode_trailers(out: &mut BytesMut, fields: &HeaderMap) {
     out.put_slice(&[0, 0]);
@@ -135,12 +152,17 @@ fn put_status(out: &mut BytesMut, status: StatusCode) {
 
 fn put_fields(out: &mut BytesMut, fields: &HeaderMap) {
     for (name, value) in fields {
-        match static_name(name) {
-            Some(index) => put_int(out, 0x50, 4, index),
-            None => put_string(out, 0x20, 3, name.as_str().as_bytes()),
-        }
-        put_string(out, 0, 7, value.as_bytes());
+        put_field(out, name, value.as_bytes());
     }
+}
+
+/// A field; its value is sound.
+fn put_field(out: &mut impl BufMut, name: &HeaderName, value: &[u8]) {
+    match static_name(name) {
+        Some(index) => put_int(out, 0x50, 4, index),
+        None => put_string(out, 0x20, 3, name.as_str().as_bytes()),
+    }
+    put_string(out, 0, 7, value);
 }
 
 /// Index of a static entry of that name, for the names responses use.

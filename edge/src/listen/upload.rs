@@ -1,5 +1,5 @@
-//! A request's body between the connection that receives it and whoever reads it. What the client
-//! may send grows by what was read, so a slow upstream slows the client instead of filling memory:
+//! A request's body between the HTTP/1.1 or HTTP/2 connection that receives it and whoever reads it. What
+//! the client may send grows by what was read, so a slow upstream slows the client instead of filling memory:
 //! at most a stream's window waits here.
 
 use std::{
@@ -13,8 +13,12 @@ use http::HeaderMap;
 use http_body::{Body, Frame};
 use parking_lot::Mutex;
 
-use super::{WINDOW, wakes::Wakes};
-use crate::{config::Limits, exchange::BodyError, listen::dribble::Dribble};
+use super::{dribble::Dribble, wakes::Wakes};
+use crate::{config::Limits, exchange::BodyError};
+
+/// Bytes of one request's body that may wait for us. Clients send requests, not bodies: small
+/// windows bound what they can make us hold.
+pub(crate) const WINDOW: u32 = 64 << 10;
 
 /// Bytes read after which the client is told that it may send more.
 const CLAIM: u32 = WINDOW / 2;
@@ -40,16 +44,16 @@ struct Pipe {
 }
 
 /// The connection's end.
-pub(super) struct Sender(Arc<Pipe>);
+pub(crate) struct Sender(Arc<Pipe>);
 
 /// The reader's end. Ends the body where the client is too slow.
-pub(super) struct Receiver {
+pub(crate) struct Receiver {
     pipe: Arc<Pipe>,
     dribble: Dribble,
 }
 
 /// Both ends; `wakes` is told of the stream when enough was read or the reader is gone.
-pub(super) fn channel(wakes: &Arc<Wakes>, stream: u32, limits: &Limits) -> (Sender, Receiver) {
+pub(crate) fn channel(wakes: &Arc<Wakes>, stream: u32, limits: &Limits) -> (Sender, Receiver) {
     let pipe = Arc::new(Pipe {
         state: Mutex::default(),
         wakes: Arc::clone(wakes),
@@ -62,24 +66,24 @@ pub(super) fn channel(wakes: &Arc<Wakes>, stream: u32, limits: &Limits) -> (Send
 
 impl Sender {
     /// Appends bytes; false where nobody wants them.
-    pub(super) fn push(&self, data: &[u8]) -> bool {
+    pub(crate) fn push(&self, data: &[u8]) -> bool {
         self.change(|state| state.data.extend_from_slice(data))
     }
 
     /// Appends trailers.
-    pub(super) fn trailers(&self, fields: HeaderMap) {
+    pub(crate) fn trailers(&self, fields: HeaderMap) {
         self.change(|state| state.trailers = Some(fields));
     }
 
     /// Ends the body, well or not. The first end counts.
-    pub(super) fn end(&self, end: Result<(), BodyError>) {
+    pub(crate) fn end(&self, end: Result<(), BodyError>) {
         self.change(|state| {
             state.end.get_or_insert(end);
         });
     }
 
     /// Bytes that were read since the last call.
-    pub(super) fn claim(&self) -> u32 {
+    pub(crate) fn claim(&self) -> u32 {
         let mut state = self.0.state.lock();
         state.told = false;
         std::mem::take(&mut state.read)

@@ -17,19 +17,19 @@ const INTERIM_FIELDS: usize = 64;
 
 /// What others have for a connection.
 #[derive(Debug, Default)]
-pub(super) struct Wakes {
+pub(crate) struct Wakes {
     news: Mutex<News>,
     connection: AtomicWaker,
 }
 
 /// What there is to be acted on.
 #[derive(Debug, Default)]
-pub(super) struct News {
+pub(crate) struct News {
     /// Streams whose readers have taken some. Each is noted once until it is taken, so there are
     /// no more than the connection has.
-    pub(super) read: Vec<u32>,
+    pub(crate) read: Vec<u32>,
     /// Interim responses, in order.
-    pub(super) interims: Vec<(u32, StatusCode, HeaderMap)>,
+    pub(crate) interims: Vec<(u32, StatusCode, HeaderMap)>,
 }
 
 impl Sink for Wakes {
@@ -48,23 +48,23 @@ impl Sink for Wakes {
 
 impl Wakes {
     /// Notes a stream of which some was read, and wakes the connection.
-    pub(super) fn wake(&self, stream: u32) {
+    pub(crate) fn wake(&self, stream: u32) {
         self.news.lock().read.push(stream);
         self.connection.wake();
     }
 
     /// Where interim responses to a request go.
-    pub(super) fn interim(self: &Arc<Self>, stream: u32) -> Interim {
+    pub(crate) fn interim(self: &Arc<Self>, stream: u32) -> Interim {
         Interim::to(Arc::clone(self) as Arc<dyn Sink>, [0, stream.into()])
     }
 
     /// Has the connection woken for what comes after this.
-    pub(super) fn register(&self, waker: &Waker) {
+    pub(crate) fn register(&self, waker: &Waker) {
         self.connection.register(waker);
     }
 
     /// Takes what there is.
-    pub(super) fn take(&self) -> News {
+    pub(crate) fn take(&self) -> News {
         std::mem::take(&mut self.news.lock())
     }
 }
