@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    config, edge_role, ingest, inspect, logging, origin_role, purge, status, takedown, token, up,
-    upgrade, worker,
+    config, edge_role, ingest, inspect, isolation, logging, origin_role, purge, status, takedown,
+    token, up, upgrade, worker,
 };
 
 const EXAMPLES: &str = "\
@@ -76,6 +76,9 @@ enum Command {
     Config(config::Command),
     /// Explain a packaged file: boxes, edits, segments, and what is wrong with it.
     Inspect(inspect::Args),
+    /// Decode and encode one file, out of reach of everything else; `ingest` and `worker` start it.
+    #[command(name = isolation::COMMAND, hide = true)]
+    FileProcess,
 }
 
 impl Command {
@@ -99,6 +102,10 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
 }
 
 fn start(cli: Cli) -> anyhow::Result<ExitCode> {
+    // Has to come before any thread.
+    if matches!(cli.command, Command::FileProcess) {
+        return Ok(transcoder::isolate::serve());
+    }
     let level = cli
         .log_level
         .as_deref()
@@ -129,6 +136,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Status(args) => status::run(args).await,
         Command::Config(command) => config::run(command),
         Command::Inspect(args) => inspect::run(&args),
+        Command::FileProcess => anyhow::bail!("has to be started before any thread"),
     }
 }
 

@@ -8,10 +8,11 @@ use manifests::Track;
 use origin::Origin;
 use storage::ObjectStore;
 use tokio_util::sync::CancellationToken;
-use transcoder::Event;
+use transcoder::{Event, Isolation};
 
 use crate::{
     data::DataDir,
+    isolation,
     progress::{self, Progress},
     shutdown, token,
 };
@@ -35,6 +36,9 @@ pub(crate) struct Args {
     /// Encoding threads [default: one a core].
     #[arg(long, env = "SEGUE_THREADS", value_name = "N")]
     threads: Option<usize>,
+
+    #[command(flatten)]
+    isolation: isolation::FileLimits,
 
     /// Print one JSON object for each file on standard output instead of a table.
     #[arg(long)]
@@ -67,6 +71,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             origin: &origin,
             data: &data,
             threads: args.threads,
+            isolation: args.isolation.isolation(),
             paths: args.paths,
         },
         cancel.clone(),
@@ -106,6 +111,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) data: &'a DataDir,
     /// Encoding threads, one a core if not said.
     pub(crate) threads: Option<usize>,
+    /// Where files are decoded.
+    pub(crate) isolation: Isolation,
     /// Files and folders.
     pub(crate) paths: Vec<PathBuf>,
 }
@@ -135,6 +142,7 @@ pub(crate) async fn batch(
     std::fs::create_dir_all(&scratch)
         .with_context(|| format!("can't create the scratch directory {}", scratch.display()))?;
     let mut config = transcoder::Config::new(Arc::clone(&batch.store), scratch);
+    config.isolation = batch.isolation;
     if let Some(threads) = batch.threads {
         config.threads = threads.max(1);
     }
@@ -173,7 +181,7 @@ fn print_json(event: &Event) {
             "file": track.source.file_name, "hls": format!("/v1/tracks/{}/index.m3u8", track.id),
         }),
         Event::Failed { path, error, .. } => serde_json::json!({
-            "status": "failed", "file": path, "error": error.to_string(),
+            "status": "failed", "file": path, "error": error.to_string(), "reason": error.code(),
         }),
         _ => return,
     };

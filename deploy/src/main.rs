@@ -7,6 +7,7 @@ mod data;
 mod edge_role;
 mod ingest;
 mod inspect;
+mod isolation;
 mod logging;
 mod notify;
 mod origin_role;

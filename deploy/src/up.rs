@@ -12,10 +12,11 @@ use origin::Origin;
 use storage::ObjectStore;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use transcoder::isolate::Bounds;
 
 use crate::{
     data::{DataDir, RecordGuard, Running, write_whole},
-    ingest,
+    ingest, isolation,
     pending::Pending,
     progress::Progress,
     shutdown,
@@ -215,6 +216,7 @@ async fn demo(
             origin,
             data,
             threads: None,
+            isolation: isolation::process(Bounds::default()),
             paths: files,
         },
         cancel.clone(),

@@ -12,7 +12,7 @@ use clap::Args as ClapArgs;
 use origin::Origin;
 use transcoder::Event;
 
-use crate::{data::DataDir, ingest, shutdown};
+use crate::{data::DataDir, ingest, isolation, shutdown};
 
 /// What `segue worker` takes.
 #[derive(Debug, ClapArgs)]
@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// Encoding threads [default: one a core].
     #[arg(long, env = "SEGUE_THREADS", value_name = "N")]
     threads: Option<usize>,
+
+    #[command(flatten)]
+    isolation: isolation::FileLimits,
 
     /// How often to look. A file counts as complete when it did not change between two looks.
     #[arg(long, env = "SEGUE_INTERVAL", value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
@@ -83,6 +86,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
                 origin: &origin,
                 data: &data,
                 threads: args.threads,
+                isolation: args.isolation.isolation(),
                 paths: ready,
             };
             ingest::batch(batch, cancel.clone(), log).await?;

@@ -10,6 +10,9 @@ pub enum Error {
     /// The file can't be turned into sound.
     #[error(transparent)]
     Source(#[from] crate::source::Error),
+    /// The process that worked on the file ended, or was ended, before it was done.
+    #[error(transparent)]
+    Worker(#[from] crate::isolate::Fate),
     /// The file or folder can't be read.
     #[error("can't be read: {0}")]
     Read(io::Error),
@@ -52,4 +55,33 @@ pub enum Error {
     /// A path given doesn't exist.
     #[error("does not exist")]
     Missing(PathBuf),
+}
+
+impl Error {
+    /// A stable name of the reason, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::Source(error) => error.code(),
+            Error::Worker(fate) => fate.code(),
+            Error::Read(_) => "unreadable",
+            Error::Spool(_) => "no_scratch",
+            Error::Encode(_) => "not_encodable",
+            Error::Store(_) => "store",
+            Error::Index { .. } => "bad_index",
+            Error::Internal(_) => "internal",
+            Error::Twin(_) => "twin_failed",
+            Error::TakenDown { .. } => "taken_down",
+            Error::Cancelled => "cancelled",
+            Error::Missing(_) => "missing",
+        }
+    }
+
+    /// Whether the same file may fare better another time: the fault was not the file's.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Error::Spool(_) | Error::Store(_) | Error::Internal(_) | Error::Cancelled => true,
+            Error::Worker(fate) => fate.is_transient(),
+            _ => false,
+        }
+    }
 }

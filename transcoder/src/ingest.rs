@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, path::PathBuf, pin::pin, sync::Arc};
 
-use manifests::{Loudness, Track};
+use manifests::{Loudness, Tags, Track};
 use parking_lot::Mutex;
 use storage::ObjectStore;
 use tokio::{
@@ -20,12 +20,12 @@ use crate::{
     albums::{self, Group, Waiting},
     event::{Event, Failure, Report, Stage},
     identity::{Place, SourceHash},
-    job::{self, Bench, Outcome},
+    isolate::{Isolation, Made, OnProgress, Order},
+    job::Outcome,
     loudness,
     publish::Shelf,
     recipe::Recipe,
     source::Limits,
-    tags,
     walk::{self, File},
 };
 
@@ -48,6 +48,8 @@ pub struct Config {
     pub recipe: Recipe,
     /// What a header may claim.
     pub limits: Limits,
+    /// Where files are decoded.
+    pub isolation: Isolation,
 }
 
 impl Config {
@@ -59,6 +61,7 @@ impl Config {
             work_dir: work_dir.into(),
             recipe: Recipe::default(),
             limits: Limits::default(),
+            isolation: Isolation::default(),
         }
     }
 
@@ -92,9 +95,10 @@ pub async fn ingest(
     let cancel = cancel.child_token();
     let _stop_on_drop = cancel.clone().drop_guard();
     let work_dir = config.work_dir.clone();
+    let (isolation, stop) = (config.isolation.clone(), cancel.clone());
     let (found, groups) = blocking(move || {
         tempfile::tempfile_in(work_dir).map_err(Error::Spool)?;
-        Ok(find(&inputs))
+        Ok(find(&inputs, &isolation, &stop))
     })
     .await?;
     let total = found.files.len();
@@ -151,12 +155,20 @@ pub async fn ingest(
 }
 
 /// Walks the inputs and reads every file's album tags.
-fn find(inputs: &[PathBuf]) -> (walk::Found, Vec<Group>) {
+fn find(
+    inputs: &[PathBuf],
+    isolation: &Isolation,
+    cancel: &CancellationToken,
+) -> (walk::Found, Vec<Group>) {
     let found = walk::walk(inputs);
-    let tagged = found
-        .files
-        .iter()
-        .map(|file| (file.path.as_path(), tags::read(&file.path).0));
+    let mut reader = isolation.tag_reader();
+    let tagged = found.files.iter().map(|file| {
+        let tags = match cancel.is_cancelled() {
+            true => Tags::default(),
+            false => reader.read(&file.path),
+        };
+        (file.path.as_path(), tags)
+    });
     let groups = albums::group(tagged);
     (found, groups)
 }
@@ -307,9 +319,9 @@ impl Run {
             .acquire()
             .await
             .map_err(|_| Error::Cancelled)?;
-        let outcome = self.encode(task).await?;
+        let made = self.encode(task).await?;
         drop(permit);
-        self.store(task, &shelf, hash, outcome).await
+        self.store(task, &shelf, hash, made).await
     }
 
     /// Whether the task is the first of these bytes. If not, the first one speaks for it too.
@@ -357,11 +369,11 @@ impl Run {
         .await
     }
 
-    async fn encode(self: &Arc<Self>, task: &Task) -> Result<Outcome, Error> {
+    async fn encode(self: &Arc<Self>, task: &Task) -> Result<Made, Error> {
         let (run, task) = (self.clone(), task.clone());
         blocking(move || {
             let meter = Mutex::new(Progress::new(&run, task.job, Stage::Encode));
-            let bench = Bench {
+            let order = Order {
                 recipe: &run.config.recipe,
                 limits: &run.config.limits,
                 work_dir: &run.config.work_dir,
@@ -370,7 +382,7 @@ impl Run {
                     run.check()
                 },
             };
-            job::encode(&task.file.path, &bench)
+            run.config.isolation.make(&task.file.path, &order)
         })
         .await
     }
@@ -380,7 +392,7 @@ impl Run {
         task: &Task,
         shelf: &Shelf,
         hash: SourceHash,
-        outcome: Outcome,
+        made: Made,
     ) -> Result<Ready, Error> {
         let stage = Stage::Store;
         self.emit(Event::Progress {
@@ -389,8 +401,11 @@ impl Run {
             fraction: 0.0,
         })
         .await;
-        let path = task.file.path.clone();
-        let (tags, art) = blocking(move || Ok(tags::read(&path))).await?;
+        let Made {
+            outcome,
+            tags,
+            cover: art,
+        } = made;
         let source = describe(task, hash, &outcome);
         let renditions = tokio::select! {
             stored = shelf.renditions(outcome.renditions) => stored?,
@@ -496,8 +511,14 @@ impl Run {
             .iter()
             .filter(|m| matches!(m.ready, Ready::Known { .. }))
         {
-            let (path, limits) = (member.task.file.path.clone(), self.config.limits);
-            match blocking(move || job::measure(&path, &limits)).await {
+            let (run, path) = (self.clone(), member.task.file.path.clone());
+            let measure = move || {
+                let go_on: OnProgress<'_> = &|_, _| run.check();
+                run.config
+                    .isolation
+                    .measure(&path, &run.config.limits, go_on)
+            };
+            match blocking(measure).await {
                 Ok(state) => known.push(state),
                 Err(error) => {
                     tracing::warn!(path = %member.task.file.path.display(), %error, "not measured");

@@ -6,7 +6,6 @@
 
 use std::{
     fs::File,
-    path::Path,
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread,
 };
@@ -18,6 +17,7 @@ use crate::{
     cmaf::{Packaged, SourceLength},
     content::{Content, Listener},
     encode::{Input, Pcm, Quantiser, Rendition, opus},
+    isolate::OnProgress,
     loudness,
     recipe::{Capacity, Recipe, Rung, Settings},
     resample::Resampler,
@@ -35,17 +35,43 @@ const RUN: usize = 16_384;
 /// channels mixed down.
 const QUANTISED_DEPTH: u8 = 24;
 
-/// A rung and its finished rendition.
+/// A finished rendition: the file is `head` and then what is in `spool`.
 pub(crate) struct Encoded {
-    pub(crate) rung: Rung,
-    pub(crate) packaged: Packaged<File>,
-    pub(crate) channels: u32,
+    /// Complete but for the digest, which is taken where the file is stored.
+    pub(crate) rendition: manifests::Rendition,
+    pub(crate) head: Vec<u8>,
+    /// Which of the scratch files that were given, in order, it is.
+    pub(crate) slot: usize,
+    pub(crate) spool: File,
 }
 
 impl Encoded {
-    fn with_loudness(self, loudness: R128) -> Result<Encoded, Error> {
-        let packaged = self.packaged.with_loudness(loudness)?;
-        Ok(Encoded { packaged, ..self })
+    fn new(slot: usize, rung: Rung, packaged: Packaged<File>, channels: u32) -> Encoded {
+        let described = &packaged.description;
+        let rendition = manifests::Rendition {
+            codec: rung.codec(),
+            id: rung.id,
+            sample_rate: described.rate,
+            channels,
+            bit_depth: described.bit_depth().map(u32::from),
+            timescale: manifests::Timescale(described.rate),
+            priming: manifests::Ticks(described.priming),
+            valid: manifests::Ticks(described.valid),
+            padding: manifests::Ticks(0),
+            average: packaged.average,
+            peak: packaged.peak,
+            bytes: packaged.bytes,
+            sha256: String::new(),
+            init: packaged.init,
+            index: packaged.index,
+            segments: packaged.segments,
+        };
+        Encoded {
+            rendition,
+            head: packaged.head,
+            slot,
+            spool: packaged.spool,
+        }
     }
 }
 
@@ -63,15 +89,14 @@ pub(crate) struct Outcome {
 pub(crate) struct Bench<'a> {
     pub(crate) recipe: &'a Recipe,
     pub(crate) limits: &'a Limits,
-    /// Where spools go.
-    pub(crate) work_dir: &'a Path,
-    /// Hears samples done and samples in all, if known; stops the job by an error.
-    pub(crate) on_progress: &'a dyn Fn(u64, Option<u64>) -> Result<(), Error>,
+    /// Gives scratch files, one a rung, in the order of the ladder.
+    pub(crate) spool: &'a mut dyn FnMut() -> Result<File, Error>,
+    pub(crate) on_progress: OnProgress<'a>,
 }
 
 /// Encodes a file to all rungs that it can fill.
-pub(crate) fn encode(path: &Path, bench: &Bench<'_>) -> Result<Outcome, Error> {
-    let mut source = Source::open(path, bench.limits)?;
+pub(crate) fn encode(file: File, bench: Bench<'_>) -> Result<Outcome, Error> {
+    let mut source = Source::read(file, bench.limits)?;
     let format = source.format().clone();
     let channels = format.block_channels();
     let capacity = Capacity {
@@ -91,39 +116,35 @@ pub(crate) fn encode(path: &Path, bench: &Bench<'_>) -> Result<Outcome, Error> {
     thread::scope(|scope| {
         let mut lines = Vec::new();
         let mut workers = Vec::new();
-        for rung in plan.rungs.clone() {
-            let spool = tempfile::tempfile_in(bench.work_dir).map_err(Error::Spool)?;
+        for (slot, rung) in plan.rungs.iter().cloned().enumerate() {
+            let spool = (bench.spool)()?;
             let rendition = Rendition::new(&rung, input, spool)?;
             let (sender, receiver) = sync_channel(QUEUE);
             lines.push(Line {
                 lossless: matches!(rung.settings, Settings::Flac { .. }),
                 sender,
             });
-            workers.push((rung, scope.spawn(move || run_encoder(rendition, &receiver))));
+            workers.push((slot, rung, scope.spawn(move || run_encoder(rendition, &receiver))));
         }
         let (meter_sender, meter_blocks) = sync_channel::<Block>(QUEUE);
         let rate = format.sample_rate;
         let meter = scope.spawn(move || listen(rate, channels, &meter_blocks));
 
         let mut feed = Feed::new(lines, meter_sender, input);
-        let fed = feed.all(&mut source, &format, bench);
+        let fed = feed.all(&mut source, &format, bench.on_progress);
         drop(feed);
 
         // An encoder's own error says more than the feed's, which only found it gone.
         let mut renditions = Vec::new();
         let mut failed = None;
-        for (rung, worker) in workers {
+        for (slot, rung, worker) in workers {
             match worker
                 .join()
                 .map_err(|_| crashed("an encoder"))
                 .and_then(|done| done)
             {
                 Ok(Some(packaged)) => {
-                    renditions.push(Encoded {
-                        rung,
-                        packaged,
-                        channels: channels as u32,
-                    });
+                    renditions.push((slot, rung, packaged));
                 }
                 Ok(None) => {}
                 Err(error) => failed = Some(error),
@@ -140,14 +161,17 @@ pub(crate) fn encode(path: &Path, bench: &Bench<'_>) -> Result<Outcome, Error> {
             content,
         } = measured?;
         plan.review(&content, bench.recipe);
-        renditions.retain(|encoded| plan.rungs.contains(&encoded.rung));
+        renditions.retain(|(_, rung, _)| plan.rungs.contains(rung));
         Ok(Outcome {
             format: format.clone(),
             length,
             renditions: renditions
                 .into_iter()
-                .map(|encoded| encoded.with_loudness(loudness))
-                .collect::<Result<_, _>>()?,
+                .map(|(slot, rung, packaged)| {
+                    let packaged = packaged.with_loudness(loudness)?;
+                    Ok(Encoded::new(slot, rung, packaged, channels as u32))
+                })
+                .collect::<Result<_, Error>>()?,
             omitted: plan.omitted,
             loudness,
             meter,
@@ -156,14 +180,22 @@ pub(crate) fn encode(path: &Path, bench: &Bench<'_>) -> Result<Outcome, Error> {
 }
 
 /// Decodes a file for its loudness alone.
-pub(crate) fn measure(path: &Path, limits: &Limits) -> Result<loudness::State, Error> {
-    let mut source = Source::open(path, limits)?;
+pub(crate) fn measure(
+    file: File,
+    limits: &Limits,
+    on_progress: OnProgress<'_>,
+) -> Result<loudness::State, Error> {
+    let mut source = Source::read(file, limits)?;
+    let total = source.format().samples_hint;
+    let mut done = 0;
     let mut meter = loudness::Meter::new(
         source.format().sample_rate,
         source.format().block_channels(),
     );
     while let Some(block) = source.next()? {
         meter.push(&planes(&block.samples));
+        done += block.frames() as u64;
+        on_progress(done, total)?;
     }
     Ok(meter.finish().1)
 }
@@ -259,13 +291,13 @@ impl Feed {
         &mut self,
         source: &mut Source,
         format: &Format,
-        bench: &Bench<'_>,
+        on_progress: OnProgress<'_>,
     ) -> Result<SourceLength, Error> {
         while let Some(block) = source.next()? {
             self.gather(block);
             if self.gathered.frames() >= RUN {
                 self.pass_on()?;
-                (bench.on_progress)(self.samples, format.samples_hint)?;
+                on_progress(self.samples, format.samples_hint)?;
             }
         }
         self.pass_on()?;

@@ -2,6 +2,19 @@
 
 use ebur128::{EbuR128, Mode};
 use manifests::R128;
+use serde::{Deserialize, Serialize};
+
+/// The absolute gate in LUFS (BS.1770-5, annex 1).
+const ABSOLUTE_GATE: f64 = -70.0;
+/// The relative gate of loudness in LU (BS.1770-5, annex 1).
+const LOUDNESS_GATE: f64 = -10.0;
+/// The relative gate of the loudness range in LU (EBU Tech 3342).
+const RANGE_GATE: f64 = -20.0;
+/// Steps of 100 ms in a gating block of 400 ms.
+const BLOCK: u64 = 4;
+/// Steps in a short-term block of 3 s, and between two of them.
+const SHORT: u64 = 30;
+const SHORT_HOP: u64 = 10;
 
 /// Measures one track. Feed it every [`Block`](crate::source::Block), in order.
 ///
@@ -10,11 +23,25 @@ use manifests::R128;
 pub struct Meter {
     /// `None` for a rate or channel count that can't be measured.
     meter: Option<EbuR128>,
+    /// Samples in 100 ms.
+    step: usize,
+    /// Samples until the step under way is full.
+    missing: usize,
+    /// Steps that are full.
+    steps: u64,
+    state: State,
 }
 
-/// What a finished meter leaves behind for the album's figures: some 0.3 kB a second of sound.
+/// What a finished meter leaves behind for the album's figures: some 90 bytes a second of sound.
+/// Energies are of blocks above the absolute gate; others count for nothing.
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub struct State {
-    meter: Option<EbuR128>,
+    /// Of blocks of 400 ms, one each 100 ms.
+    blocks: Vec<f64>,
+    /// Of blocks of 3 s, one each second.
+    shorts: Vec<f64>,
+    /// Highest true peak of any channel, linear.
+    peak: f64,
 }
 
 impl std::fmt::Debug for Meter {
@@ -32,54 +59,126 @@ impl std::fmt::Debug for State {
 impl Meter {
     /// A meter for that rate in Hz and 1 or 2 channels.
     pub fn new(sample_rate: u32, channels: usize) -> Meter {
-        let mode = Mode::I | Mode::LRA | Mode::TRUE_PEAK;
+        let mode = Mode::S | Mode::TRUE_PEAK;
+        // As the meter itself rounds.
+        let step = (sample_rate as usize + 5) / 10;
         Meter {
             meter: EbuR128::new(channels as u32, sample_rate, mode).ok(),
+            step,
+            missing: step,
+            steps: 0,
+            state: State::default(),
         }
     }
 
     /// Takes `[channel][frame]`.
     pub fn push(&mut self, samples: &[&[f32]]) {
-        if let Some(meter) = &mut self.meter
-            && meter.add_frames_planar_f32(samples).is_err()
-        {
+        let frames = samples.first().map_or(0, |plane| plane.len());
+        let mut from = 0;
+        while from < frames && self.meter.is_some() {
+            let to = frames.min(from + self.missing);
+            let part: Vec<&[f32]> = samples.iter().map(|plane| &plane[from..to]).collect();
+            self.add(&part);
+            self.missing -= to - from;
+            if self.missing == 0 {
+                self.missing = self.step;
+                self.steps += 1;
+                self.note();
+            }
+            from = to;
+        }
+    }
+
+    fn add(&mut self, samples: &[&[f32]]) {
+        let Some(meter) = &mut self.meter else {
+            return;
+        };
+        if meter.add_frames_planar_f32(samples).is_err() {
             self.meter = None;
+            return;
+        }
+        let peak = (0..meter.channels())
+            .filter_map(|c| meter.true_peak(c).ok())
+            .fold(0.0, f64::max);
+        self.state.peak = self.state.peak.max(peak);
+    }
+
+    /// Notes the blocks that end with the step just filled.
+    fn note(&mut self) {
+        let Some(meter) = &self.meter else {
+            return;
+        };
+        let gate = energy(ABSOLUTE_GATE);
+        let heard = |lufs: Result<f64, _>| lufs.ok().map(energy).filter(|e| *e >= gate);
+        if self.steps >= BLOCK {
+            self.state.blocks.extend(heard(meter.loudness_momentary()));
+        }
+        if self.steps >= SHORT && (self.steps - SHORT).is_multiple_of(SHORT_HOP) {
+            self.state.shorts.extend(heard(meter.loudness_shortterm()));
         }
     }
 
     /// The track's figures, and the state to combine into the album's.
     pub fn finish(self) -> (R128, State) {
-        let state = State { meter: self.meter };
+        let state = match self.meter {
+            Some(_) => self.state,
+            None => State::default(),
+        };
         (album([&state]), state)
     }
 }
 
 /// The figures of tracks heard as one programme, in any order.
 pub fn album<'a>(tracks: impl IntoIterator<Item = &'a State>) -> R128 {
-    let meters: Vec<&EbuR128> = tracks
-        .into_iter()
-        .filter_map(|t| t.meter.as_ref())
-        .collect();
-    let integrated = EbuR128::loudness_global_multiple(meters.iter().copied()).ok();
-    let range = EbuR128::loudness_range_multiple(meters.iter().copied()).ok();
-    let integrated_lufs = integrated.filter(|lufs| lufs.is_finite());
-    let peak = meters
-        .iter()
-        .map(|meter| true_peak(meter))
-        .fold(0.0, f64::max);
+    let tracks: Vec<&State> = tracks.into_iter().collect();
+    let all = |energies: fn(&State) -> &[f64]| -> Vec<f64> {
+        tracks.iter().flat_map(|t| energies(t)).copied().collect()
+    };
+    let integrated_lufs = mean(&gated(all(|t| &t.blocks), LOUDNESS_GATE)).map(lufs);
+    let range = range(gated(all(|t| &t.shorts), RANGE_GATE));
+    let peak = tracks.iter().map(|t| t.peak).fold(0.0, f64::max);
     R128 {
         integrated_lufs,
         // Without gated loudness there is no range either, though it would read 0.
-        range_lu: range.filter(|lu| lu.is_finite() && integrated_lufs.is_some()),
+        range_lu: integrated_lufs.map(|_| range),
         true_peak_dbtp: (peak > 0.0).then(|| 20.0 * peak.log10()),
     }
 }
 
-/// Highest true peak of any channel, linear.
-fn true_peak(meter: &EbuR128) -> f64 {
-    (0..meter.channels())
-        .filter_map(|c| meter.true_peak(c).ok())
-        .fold(0.0, f64::max)
+/// The energies within `relative` LU of their mean, or above it.
+fn gated(mut energies: Vec<f64>, relative: f64) -> Vec<f64> {
+    let Some(mean) = mean(&energies) else {
+        return Vec::new();
+    };
+    let gate = mean * 10_f64.powf(relative / 10.0);
+    energies.retain(|energy| *energy >= gate);
+    energies
+}
+
+fn mean(energies: &[f64]) -> Option<f64> {
+    (!energies.is_empty()).then(|| energies.iter().sum::<f64>() / energies.len() as f64)
+}
+
+/// From the 10th to the 95th percentile in LU (EBU Tech 3342); 0 of nothing.
+fn range(mut energies: Vec<f64>) -> f64 {
+    energies.sort_by(f64::total_cmp);
+    let at = |part: f64| {
+        let last = energies.len().checked_sub(1)?;
+        energies.get((last as f64 * part + 0.5) as usize)
+    };
+    match (at(0.1), at(0.95)) {
+        (Some(low), Some(high)) => lufs(*high) - lufs(*low),
+        _ => 0.0,
+    }
+}
+
+/// Loudness of a mean square over the channels (BS.1770-5, annex 1).
+fn lufs(energy: f64) -> f64 {
+    10.0 * energy.log10() - 0.691
+}
+
+fn energy(lufs: f64) -> f64 {
+    10_f64.powf((lufs + 0.691) / 10.0)
 }
 
 #[cfg(test)]

@@ -85,16 +85,15 @@ impl Shelf {
 
     async fn rendition(&self, encoded: Encoded) -> Result<Rendition, Error> {
         let Encoded {
-            rung,
-            packaged,
-            channels,
+            mut rendition,
+            head,
+            mut spool,
+            ..
         } = encoded;
-        let key = self.place.key(&format!("{}.mp4", rung.id))?;
+        let key = self.place.key(&format!("{}.mp4", rendition.id))?;
         let mut upload = self.store.upload(&key).await?;
-        let mut hash = Sha256::new_with_prefix(&packaged.head);
-        let head = Bytes::from(packaged.head);
-        upload.write(head).await?;
-        let mut spool = packaged.spool;
+        let mut hash = Sha256::new_with_prefix(&head);
+        upload.write(head.into()).await?;
         spool.seek(SeekFrom::Start(0)).map_err(Error::Spool)?;
         loop {
             let (read, rest, used) = spawn_blocking(move || read_chunk(spool, hash))
@@ -108,33 +107,15 @@ impl Shelf {
             upload.write(chunk).await?;
         }
         let meta = upload.finish().await?;
-        if meta.size != packaged.bytes {
+        if meta.size != rendition.bytes {
             let what = format!(
                 "{key} has {} bytes in the store, not {}",
-                meta.size, packaged.bytes
+                meta.size, rendition.bytes
             );
             return Err(Error::Internal(what));
         }
-        let described = &packaged.description;
-        let timescale = manifests::Timescale(described.rate);
-        Ok(Rendition {
-            codec: rung.codec(),
-            id: rung.id,
-            sample_rate: described.rate,
-            channels,
-            bit_depth: described.bit_depth().map(u32::from),
-            timescale,
-            priming: manifests::Ticks(described.priming),
-            valid: manifests::Ticks(described.valid),
-            padding: manifests::Ticks(0),
-            average: packaged.average,
-            peak: packaged.peak,
-            bytes: packaged.bytes,
-            sha256: hex::encode(hash.finalize()),
-            init: packaged.init,
-            index: packaged.index,
-            segments: packaged.segments,
-        })
+        rendition.sha256 = hex::encode(hash.finalize());
+        Ok(rendition)
     }
 
     /// Stores the cover.

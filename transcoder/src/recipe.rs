@@ -15,7 +15,7 @@ use crate::{
 pub const VERSION: u32 = 2;
 
 /// How one rung is encoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Settings {
     /// Opus at 48 kHz.
     Opus(opus::Settings),
@@ -29,7 +29,7 @@ pub enum Settings {
 }
 
 /// One rung of the ladder.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Rung {
     /// Rendition id, `opus-96`.
     pub id: String,
@@ -65,7 +65,7 @@ impl Rung {
 }
 
 /// A versioned ladder, in the order in which `track.json` lists renditions.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Recipe {
     /// Name, part of the revision.
     pub name: String,

@@ -4,7 +4,7 @@
 //! file are read from all of them, the format's own tag first.
 
 use std::fs::{self, File};
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -68,27 +68,38 @@ impl CoverArt {
 /// Reads tags and cover. Never fails: a file without (readable) tags has its stem as a title, and
 /// a file without a cover takes `cover.jpg`, `folder.png` and the like from beside it.
 pub fn read(path: &Path) -> (Tags, Option<CoverArt>) {
-    let file = catch_unwind(AssertUnwindSafe(|| parse(path)))
+    let (tags, cover) = File::open(path).map(embedded).unwrap_or_default();
+    complete(path, tags, cover)
+}
+
+/// What the file itself has to say. The title may be empty.
+pub(crate) fn embedded(file: File) -> (Tags, Option<CoverArt>) {
+    let file = catch_unwind(AssertUnwindSafe(|| parse(file)))
         .ok()
         .flatten();
     let tags: Vec<&Tag> = file.as_ref().map(in_order).unwrap_or_default();
-    let cover = embedded_cover(&tags).or_else(|| cover_beside(path));
-    let mut found = texts(&tags);
-    if found.title.is_empty() {
-        let stem = path
-            .file_stem()
-            .map(|stem| stem.to_string_lossy().into_owned());
-        found.title = stem.unwrap_or_default();
-    }
-    (found, cover)
+    (texts(&tags), embedded_cover(&tags))
 }
 
-fn parse(path: &Path) -> Option<TaggedFile> {
+/// Adds what the file's name and folder say where the file itself is silent.
+pub(crate) fn complete(
+    path: &Path,
+    mut tags: Tags,
+    cover: Option<CoverArt>,
+) -> (Tags, Option<CoverArt>) {
+    if tags.title.is_empty() {
+        let stem = path.file_stem();
+        tags.title = stem.map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    }
+    (tags, cover.or_else(|| cover_beside(path)))
+}
+
+fn parse(mut file: File) -> Option<TaggedFile> {
     let options = ParseOptions::new()
         .read_properties(false)
         .parsing_mode(ParsingMode::Relaxed);
-    let file = BufReader::new(File::open(path).ok()?);
-    Probe::new(file)
+    file.rewind().ok()?;
+    Probe::new(BufReader::new(file))
         .options(options)
         .guess_file_type()
         .ok()?

@@ -12,7 +12,7 @@ const STEP: (u128, u128) = (48, 25);
 const SHORTEST_LAST_MS: u128 = 500;
 
 /// Length of a track in the only unit that all its renditions share: samples of the source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SourceLength {
     /// Valid samples a channel.
     pub samples: u64,

@@ -12,7 +12,7 @@ const LC_PRIMING: u64 = 2_112;
 const HE_PRIMING: u64 = LC_PRIMING + 2_048;
 
 /// Audio object types (ISO/IEC 14496-3 §1.5.1.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Profile {
     /// AAC-LC, object type 2, 1,024-sample frames.
     Lc,
@@ -47,7 +47,7 @@ impl Profile {
 }
 
 /// Settings of a rung.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Settings {
     /// Object type.
     pub profile: Profile,

@@ -15,7 +15,7 @@ pub const FRAME: usize = 960;
 const MAX_PACKET: usize = 1_500;
 
 /// Settings of a rung.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Settings {
     /// Target in bit/s, all channels together.
     pub bitrate: u32,

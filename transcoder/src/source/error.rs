@@ -4,11 +4,15 @@ use std::io;
 
 /// A fault of the file (or of reading it). The message says what is wrong with the file and never
 /// names the file itself: the caller knows its path.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, serde::Serialize, serde::Deserialize)]
 pub enum Error {
     /// The file can't be opened or read.
     #[error("can't be read: {0}")]
-    Io(#[from] io::Error),
+    Io(
+        #[serde(with = "crate::isolate::as_text")]
+        #[from]
+        io::Error,
+    ),
     /// The file has no bytes.
     #[error("is zero bytes long")]
     ZeroBytes,
@@ -47,7 +51,7 @@ pub enum Error {
     #[error("has an absurd header: {field} is {value}, outside {allowed}")]
     AbsurdHeader {
         /// The field's name, for people.
-        field: &'static str,
+        field: std::borrow::Cow<'static, str>,
         /// The value found.
         value: String,
         /// The accepted range.
@@ -68,6 +72,22 @@ pub enum Error {
 }
 
 impl Error {
+    /// A stable name of the reason, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::Io(_) => "unreadable",
+            Error::ZeroBytes => "zero_bytes",
+            Error::NotAudio => "not_audio",
+            Error::NoAudioTrack => "no_audio_track",
+            Error::Empty => "empty",
+            Error::Truncated { .. } | Error::CutOff { .. } => "truncated",
+            Error::Unsupported { .. } => "unsupported",
+            Error::AbsurdHeader { .. } => "absurd_header",
+            Error::TooLong { .. } => "too_long",
+            Error::Damaged { .. } => "damaged",
+        }
+    }
+
     /// A [`Error::Damaged`] with that reason.
     pub(crate) fn damaged(reason: impl Into<String>) -> Error {
         Error::Damaged {

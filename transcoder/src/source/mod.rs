@@ -21,7 +21,7 @@ mod sniff;
 mod window;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::{fs::File, path::Path};
 
 use crate::downmix::Downmix;
 use chunk::Chunk;
@@ -32,7 +32,7 @@ use window::Window;
 pub use error::Error;
 
 /// What a header may claim before the file is refused.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Limits {
     /// Most channels of a source.
     pub max_channels: u32,
@@ -57,7 +57,7 @@ impl Default for Limits {
 }
 
 /// What was found in the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Format {
     /// Container: `wav`, `aiff`, `flac`, `mp4`, `ogg`, `mp3`, `adts`, `caf`, `mkv`.
     pub container: String,
@@ -148,7 +148,15 @@ impl Source {
     /// # Errors
     /// Any of [`Error`].
     pub fn open(path: &Path, limits: &Limits) -> Result<Source, Error> {
-        guard(|| open::open(path, limits))
+        Source::read(File::open(path)?, limits)
+    }
+
+    /// The same of a file that is open, from its start.
+    ///
+    /// # Errors
+    /// Any of [`Error`].
+    pub fn read(file: File, limits: &Limits) -> Result<Source, Error> {
+        guard(|| open::open(file, limits))
     }
 
     /// What was found.

@@ -95,7 +95,7 @@ impl Movie {
     fn load(file: &mut File, at: u64, size: u64, len: u64) -> Result<Movie, Error> {
         if size > MAX_MOOV_BYTES {
             return Err(Error::AbsurdHeader {
-                field: "the size of its index (moov)",
+                field: "the size of its index (moov)".into(),
                 value: format!("{size} bytes"),
                 allowed: format!("0–{MAX_MOOV_BYTES}"),
             });

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufReader, Seek, SeekFrom};
-use std::path::Path;
 
 use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_OPUS};
@@ -53,8 +52,8 @@ enum Trim {
 }
 
 /// Opens a file and decodes until its first frames.
-pub(super) fn open(path: &Path, limits: &Limits) -> Result<Source, Error> {
-    let mut file = File::open(path)?;
+pub(super) fn open(mut file: File, limits: &Limits) -> Result<Source, Error> {
+    file.rewind()?;
     let sniffed = sniff(&mut file)?;
     let mut opened = if sniffed.kind == Kind::Ogg {
         open_ogg(file, &sniffed, limits)?
@@ -135,14 +134,14 @@ fn check_shape(limits: &Limits, rate: u32, channels: usize) -> Result<(), Error>
     let (low, high) = (limits.min_sample_rate, limits.max_sample_rate);
     if !(low..=high).contains(&rate) {
         return Err(Error::AbsurdHeader {
-            field: "the sample rate",
+            field: "the sample rate".into(),
             value: format!("{rate} Hz"),
             allowed: format!("{low}–{high} Hz"),
         });
     }
     if !(1..=limits.max_channels as usize).contains(&channels) {
         return Err(Error::AbsurdHeader {
-            field: "the number of channels",
+            field: "the number of channels".into(),
             value: channels.to_string(),
             allowed: format!("1–{}", limits.max_channels),
         });
