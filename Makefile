@@ -36,7 +36,7 @@ help: ## This text
 	@echo "  make check      format and lints only"
 	@echo "  make e2e        the end-to-end tests only (T=name for some of them)"
 	@echo "  make bench      the benchmarks, beside ffmpeg, nginx and Caddy"
-	@echo "  make soak       a long run under load (MINUTES=10), 10,000 spoilt files"
+	@echo "  make soak       a long run under load (MINUTES=10), 10,000 spoilt files, 100 kills"
 	@echo "  make fuzz       the fuzz targets, a while each (SECONDS_EACH=60)"
 	@echo "  make clean      removes build output and the links in this checkout"
 	@echo
@@ -81,9 +81,10 @@ bench: build tools ## Benchmarks
 	@deploy/need "the benchmarks" $(BENCH_NEEDS)
 	@bench/run $(ARGS)
 
-soak: build tools ## A long run under load, and many spoilt files
+soak: build tools ## A long run under load, many spoilt files, many kills
 	@bench/soak $(ARGS)
-	SEGUE_MUTANTS=10000 cargo test --locked --release --package segue --test e2e -- --nocapture mutants
+	SEGUE_MUTANTS=10000 SEGUE_KILLS=100 cargo test --locked --release --package segue --test e2e -- \
+		--nocapture mutants whenever_workers
 
 fuzz: build-needs ## Every fuzz target, a while each
 	@bench/fuzz $(ARGS)

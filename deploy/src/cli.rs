@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    config, edge_role, ingest, inspect, isolation, logging, origin_role, purge, status, takedown,
-    token, up, upgrade, worker,
+    config, edge_role, gc, ingest, inspect, isolation, jobs, logging, origin_role, purge, status,
+    takedown, token, up, upgrade, worker,
 };
 
 const EXAMPLES: &str = "\
@@ -51,13 +51,17 @@ enum Command {
     /// Run the whole stack in one process, on embedded engines, with demo music.
     Up(up::Args),
     /// Encode and publish audio files or whole folders.
-    Ingest(ingest::Args),
+    Ingest(Box<ingest::Args>),
     /// Run a cache node in front of an origin.
     Edge(Box<edge_role::Args>),
     /// Run an origin: objects, manifests and the control plane.
     Origin(origin_role::Args),
-    /// Encode and publish whatever is put into a folder.
-    Worker(worker::Args),
+    /// Encode and publish what is in the queue, and what is put into a folder.
+    Worker(Box<worker::Args>),
+    /// Remove objects of ingests that never got to their end.
+    Gc(gc::Args),
+    /// Show, cancel and retry the jobs in the queue.
+    Jobs(jobs::Args),
     /// Mint or read access tokens.
     #[command(subcommand)]
     Token(token::Command),
@@ -124,10 +128,12 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     let done = |()| ExitCode::SUCCESS;
     match command {
         Command::Up(args) => up::run(args).await.map(done),
-        Command::Ingest(args) => ingest::run(args).await,
+        Command::Ingest(args) => ingest::run(*args).await,
         Command::Edge(args) => edge_role::run(*args).await.map(done),
         Command::Origin(args) => origin_role::run(args).await.map(done),
-        Command::Worker(args) => worker::run(args).await.map(done),
+        Command::Worker(args) => worker::run(*args).await.map(done),
+        Command::Gc(args) => gc::run(args).await.map(done),
+        Command::Jobs(args) => jobs::run(args).await,
         Command::Token(command) => token::run(command).map(done),
         Command::Purge(args) => purge::run(args).await.map(done),
         Command::Takedown(args) => takedown::run(args).await,

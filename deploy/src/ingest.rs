@@ -5,15 +5,16 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 use anyhow::Context as _;
 use clap::Args as ClapArgs;
 use manifests::Track;
-use origin::Origin;
+use origin::{Origin, jobs::Job};
 use storage::ObjectStore;
 use tokio_util::sync::CancellationToken;
 use transcoder::{Event, Isolation};
 
 use crate::{
     data::DataDir,
-    isolation,
+    enqueue, isolation,
     progress::{self, Progress},
+    queue::QueueArgs,
     shutdown, token,
 };
 
@@ -40,6 +41,22 @@ pub(crate) struct Args {
     #[command(flatten)]
     isolation: isolation::FileLimits,
 
+    /// Put the files into the queue for `segue worker` instead of working on them here.
+    #[arg(long)]
+    enqueue: bool,
+
+    /// Of jobs in the queue, those with a higher priority go first.
+    #[arg(
+        long,
+        default_value_t = 0,
+        requires = "enqueue",
+        allow_hyphen_values = true
+    )]
+    priority: i32,
+
+    #[command(flatten)]
+    queue: QueueArgs,
+
     /// Print one JSON object for each file on standard output instead of a table.
     #[arg(long)]
     json: bool,
@@ -62,16 +79,23 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let store = storage::open(&url)
         .await
         .with_context(|| format!("can't open the store {url}"))?;
+    if args.enqueue || args.queue.is_remote() {
+        let queue = args.queue.open(&data, store).await?;
+        let isolation = args.isolation.isolation();
+        let jobs = enqueue::files(&*queue, args.paths, args.priority, isolation).await?;
+        return print_jobs(&jobs, args.json);
+    }
     let origin = Origin::open(origin::Config::at(data.origin()), Arc::clone(&store)).await?;
     let cancel = shutdown::on_signals()?;
     let progress = Progress::start(args.quiet);
     let outcome = batch(
         Batch {
             store,
-            origin: &origin,
+            origin: Some(&origin),
             data: &data,
             threads: args.threads,
             isolation: args.isolation.isolation(),
+            checkpoint_from: args.isolation.checkpoint_from,
             paths: args.paths,
         },
         cancel.clone(),
@@ -105,14 +129,16 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 pub(crate) struct Batch<'a> {
     /// Where objects go.
     pub(crate) store: Arc<dyn ObjectStore>,
-    /// Whose catalogue hears of new tracks.
-    pub(crate) origin: &'a Origin,
+    /// Whose catalogue hears of new tracks, if it is one here.
+    pub(crate) origin: Option<&'a Origin>,
     /// Where scratch files go.
     pub(crate) data: &'a DataDir,
     /// Encoding threads, one a core if not said.
     pub(crate) threads: Option<usize>,
     /// Where files are decoded.
     pub(crate) isolation: Isolation,
+    /// See [`transcoder::Config::checkpoint_from`].
+    pub(crate) checkpoint_from: u64,
     /// Files and folders.
     pub(crate) paths: Vec<PathBuf>,
 }
@@ -143,6 +169,7 @@ pub(crate) async fn batch(
         .with_context(|| format!("can't create the scratch directory {}", scratch.display()))?;
     let mut config = transcoder::Config::new(Arc::clone(&batch.store), scratch);
     config.isolation = batch.isolation;
+    config.checkpoint_from = batch.checkpoint_from;
     if let Some(threads) = batch.threads {
         config.threads = threads.max(1);
     }
@@ -159,7 +186,9 @@ pub(crate) async fn batch(
     let register = async {
         let mut outcome = Outcome::default();
         while let Some(track) = inbox.recv().await {
-            if let Err(error) = batch.origin.catalog().register(&track).await {
+            if let Some(origin) = batch.origin
+                && let Err(error) = origin.catalog().register(&track).await
+            {
                 tracing::error!(track = %track.id, %error, "published, but not entered in the catalogue; the origin finds it when it next starts");
                 outcome.unregistered += 1;
             }
@@ -186,6 +215,21 @@ fn print_json(event: &Event) {
         _ => return,
     };
     println!("{line}");
+}
+
+#[expect(clippy::print_stdout, reason = "the command's result")]
+fn print_jobs(jobs: &[Job], json: bool) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(!jobs.is_empty(), "no audio files found");
+    for job in jobs {
+        match json {
+            true => println!("{}", serde_json::to_string(job)?),
+            false => println!("{}  {} files", job.id, job.sources.len()),
+        }
+    }
+    if !json {
+        println!("`segue worker` works on them; `segue jobs list` shows how far they are");
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 #[expect(clippy::print_stdout, reason = "the command's result")]

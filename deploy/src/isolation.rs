@@ -26,6 +26,11 @@ pub(crate) struct FileLimits {
     /// Longest time in which no sound comes of a file.
     #[arg(long, env = "SEGUE_FILE_STALL", value_name = "DURATION", default_value = "2m", value_parser = humantime::parse_duration)]
     file_stall: Duration,
+
+    /// Files from that size on are encoded a few renditions at a time, and an ingest that was stopped
+    /// goes on with those that are missing.
+    #[arg(long, env = "SEGUE_CHECKPOINT_FROM", value_name = "SIZE", default_value = "64MiB", value_parser = edge::units::parse_size)]
+    pub(crate) checkpoint_from: u64,
 }
 
 impl FileLimits {

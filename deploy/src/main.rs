@@ -1,19 +1,24 @@
 //! `segue`: one binary for every role. Composition only; each role lives in its own crate.
 
 mod activation;
+mod attempt;
 mod cli;
 mod config;
 mod data;
 mod edge_role;
+mod enqueue;
+mod gc;
 mod ingest;
 mod inspect;
 mod isolation;
+mod jobs;
 mod logging;
 mod notify;
 mod origin_role;
 mod pending;
 mod progress;
 mod purge;
+mod queue;
 mod settings;
 mod shutdown;
 mod status;
@@ -21,6 +26,7 @@ mod takedown;
 mod token;
 mod up;
 mod upgrade;
+mod watch;
 mod worker;
 
 use std::process::ExitCode;

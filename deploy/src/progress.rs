@@ -75,6 +75,7 @@ impl Progress {
                     bar.set_position((*fraction * STEPS as f64) as u64);
                 }
             }
+            Event::Stored { .. } => {}
             Event::Published { job, track, fresh } => {
                 self.end(&mut state, *job);
                 let note = if *fresh { "published" } else { "already there" };

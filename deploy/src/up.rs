@@ -213,10 +213,11 @@ async fn demo(
     let outcome = ingest::batch(
         ingest::Batch {
             store: Arc::clone(store),
-            origin,
+            origin: Some(origin),
             data,
             threads: None,
             isolation: isolation::process(Bounds::default()),
+            checkpoint_from: transcoder::CHECKPOINT_FROM,
             paths: files,
         },
         cancel.clone(),

@@ -1,25 +1,33 @@
-//! `segue worker`: ingests whatever is put into a folder, until it is stopped.
+//! `segue worker`: takes jobs from a queue and works on them, until it is stopped.
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use clap::Args as ClapArgs;
-use origin::Origin;
-use transcoder::Event;
+use origin::{
+    Origin,
+    jobs::{Queue, State},
+};
+use storage::ObjectStore;
+use tokio_util::sync::CancellationToken;
+use transcoder::Isolation;
 
-use crate::{data::DataDir, ingest, isolation, shutdown};
+use crate::{attempt, data::DataDir, isolation, queue::QueueArgs, shutdown, watch};
+
+/// Longest wait before a queue that failed is asked again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What `segue worker` takes.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// The folder to look at, with all below it.
+    /// A folder to put into the queue, with all below it, as files come.
     #[arg(long, env = "SEGUE_WATCH", value_name = "DIR")]
-    watch: PathBuf,
+    watch: Option<PathBuf>,
+
+    /// How often to look into the folder. A file counts as complete when it did not change between
+    /// two looks.
+    #[arg(long, env = "SEGUE_INTERVAL", value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
+    interval: Duration,
 
     /// The stack's data directory [default: ~/.local/share/segue].
     #[arg(long, env = "SEGUE_DATA", value_name = "DIR")]
@@ -29,113 +37,141 @@ pub(crate) struct Args {
     #[arg(long, env = "SEGUE_STORAGE", value_name = "URL")]
     storage: Option<String>,
 
+    #[command(flatten)]
+    queue: QueueArgs,
+
+    /// Jobs worked on at once.
+    #[arg(long, env = "SEGUE_JOBS", value_name = "N", default_value = "1")]
+    jobs: NonZeroUsize,
+
+    /// How long a job stays this worker's when it is not heard of any more.
+    #[arg(long, env = "SEGUE_LEASE", value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
+    lease: Duration,
+
+    /// How often to ask an empty queue.
+    #[arg(long, env = "SEGUE_POLL", value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
+    poll: Duration,
+
+    /// End when all jobs in the queue are over.
+    #[arg(long, conflicts_with = "watch")]
+    drain: bool,
+
     /// Encoding threads [default: one a core].
     #[arg(long, env = "SEGUE_THREADS", value_name = "N")]
     threads: Option<usize>,
 
     #[command(flatten)]
     isolation: isolation::FileLimits,
-
-    /// How often to look. A file counts as complete when it did not change between two looks.
-    #[arg(long, env = "SEGUE_INTERVAL", value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
-    interval: Duration,
 }
 
-/// A file's state as far as a change shows in it.
-type Stamp = (u64, SystemTime);
+/// What a worker works with.
+pub(crate) struct Worker {
+    pub(crate) name: String,
+    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) lease: Duration,
+    pub(crate) data: DataDir,
+    pub(crate) store: Arc<dyn ObjectStore>,
+    /// Whose catalogue hears of tracks, where the queue is this machine's.
+    pub(crate) origin: Option<Origin>,
+    pub(crate) threads: Option<usize>,
+    pub(crate) isolation: Isolation,
+    pub(crate) checkpoint_from: u64,
+}
 
-/// Runs until SIGINT or SIGTERM.
+/// Runs until SIGINT or SIGTERM; jobs under way are given back.
 ///
 /// # Errors
-/// Where the store or the catalogue can't be opened.
+/// Where the store, the queue or the catalogue can't be opened.
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
-    anyhow::ensure!(
-        args.watch.is_dir(),
-        "--watch {}: no such folder",
-        args.watch.display()
-    );
     let data = DataDir::open(args.data)?;
     let url = data.storage_url(args.storage.as_deref());
     let store = storage::open(&url)
         .await
         .with_context(|| format!("can't open the store {url}"))?;
-    let origin = Origin::open(origin::Config::at(data.origin()), Arc::clone(&store)).await?;
-    let cancel = shutdown::on_signals()?;
-    let mut seen: HashMap<PathBuf, Stamp> = HashMap::new();
-    let mut settled: HashMap<PathBuf, Stamp> = HashMap::new();
-    tracing::info!(folder = %args.watch.display(), "watching");
-    while !cancel.is_cancelled() {
-        let now = scan(args.watch.clone()).await?;
-        let ready: Vec<PathBuf> = now
-            .iter()
-            .filter(|(path, stamp)| {
-                seen.get(*path) == Some(stamp) && settled.get(*path) != Some(stamp)
-            })
-            .map(|(path, _)| path.clone())
-            .collect();
-        for path in &ready {
-            if let Some(stamp) = now.get(path) {
-                settled.insert(path.clone(), *stamp);
-            }
+    let (queue, origin): (Arc<dyn Queue>, _) = match args.queue.remote()? {
+        Some(queue) => (queue, None),
+        None => {
+            let config = origin::Config::at(data.origin());
+            let origin = Origin::open(config, Arc::clone(&store)).await?;
+            (Arc::new(origin.jobs().clone()), Some(origin))
         }
-        settled.retain(|path, _| now.contains_key(path));
-        seen = now;
-        if !ready.is_empty() {
-            let batch = ingest::Batch {
-                store: Arc::clone(&store),
-                origin: &origin,
-                data: &data,
-                threads: args.threads,
-                isolation: args.isolation.isolation(),
-                paths: ready,
-            };
-            ingest::batch(batch, cancel.clone(), log).await?;
+    };
+    let cancel = shutdown::on_signals()?;
+    let worker = Arc::new(Worker {
+        name: name(),
+        queue,
+        lease: args.lease,
+        data,
+        store,
+        origin,
+        threads: args.threads,
+        isolation: args.isolation.isolation(),
+        checkpoint_from: args.isolation.checkpoint_from,
+    });
+    tracing::info!(name = worker.name, queue = ?worker.queue, "working");
+    let mut tasks = tokio::task::JoinSet::new();
+    if let Some(folder) = args.watch {
+        let watch = watch::Folder::new(folder, args.interval)?;
+        let (queue, isolation) = (Arc::clone(&worker.queue), worker.isolation.clone());
+        let cancel = cancel.clone();
+        tasks.spawn(async move { watch.run(queue, isolation, cancel).await });
+    }
+    for _ in 0..args.jobs.get() {
+        let (worker, cancel) = (Arc::clone(&worker), cancel.clone());
+        tasks.spawn(async move { work(&worker, args.poll, args.drain, cancel).await });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done??;
+    }
+    Ok(())
+}
+
+/// Takes job after job.
+async fn work(
+    worker: &Worker,
+    poll: Duration,
+    drain: bool,
+    cancel: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut pause = poll;
+    while !cancel.is_cancelled() {
+        match worker.queue.claim(&worker.name, worker.lease).await {
+            Ok(Some(lease)) => {
+                pause = poll;
+                attempt::run(worker, lease, &cancel).await;
+                continue;
+            }
+            Ok(None) if drain && is_empty(&*worker.queue).await => return Ok(()),
+            Ok(None) => pause = poll,
+            Err(error) => {
+                tracing::warn!(%error, "no job");
+                pause = (pause * 2).min(LONGEST_PAUSE).max(poll);
+            }
         }
         tokio::select! {
             () = cancel.cancelled() => {}
-            () = tokio::time::sleep(args.interval) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
     Ok(())
 }
 
-fn log(event: &Event) {
-    match event {
-        Event::Published { track, fresh, .. } => {
-            tracing::info!(track = %track.id, title = track.tags.title, fresh, "published");
-        }
-        Event::Failed { path, error, .. } => {
-            tracing::warn!(file = %path.display(), %error, "not published");
-        }
-        _ => {}
-    }
-}
-
-async fn scan(root: PathBuf) -> anyhow::Result<HashMap<PathBuf, Stamp>> {
-    Ok(tokio::task::spawn_blocking(move || {
-        let mut files = HashMap::new();
-        walk(&root, &mut files);
-        files
-    })
-    .await?)
-}
-
-/// Symbolic links are not followed: a loop would never end.
-fn walk(dir: &Path, files: &mut HashMap<PathBuf, Stamp>) {
-    let Ok(entries) = std::fs::read_dir(dir) else {
-        tracing::warn!(folder = %dir.display(), "can't be read");
-        return;
-    };
-    for entry in entries.flatten() {
-        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-        let (Ok(kind), Ok(meta)) = (entry.file_type(), entry.metadata()) else {
-            continue;
-        };
-        if kind.is_dir() && !hidden {
-            walk(&entry.path(), files);
-        } else if kind.is_file() && !hidden {
-            let modified = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-            files.insert(entry.path(), (meta.len(), modified));
+/// Whether no job waits or is under way anywhere.
+async fn is_empty(queue: &dyn Queue) -> bool {
+    for state in [State::Queued, State::Running] {
+        if !queue
+            .list(Some(state), 1)
+            .await
+            .is_ok_and(|jobs| jobs.is_empty())
+        {
+            return false;
         }
     }
+    true
+}
+
+/// Host and process, for whoever looks at the queue.
+fn name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}/{}", host.trim(), std::process::id())
 }

@@ -42,17 +42,20 @@ pub enum Service {
     Search,
     /// The web player.
     Web,
+    /// The queue of ingest jobs.
+    Jobs,
 }
 
 impl Service {
     /// All services.
-    pub const ALL: [Service; 6] = [
+    pub const ALL: [Service; 7] = [
         Service::Media,
         Service::Accounts,
         Service::Catalog,
         Service::Playlists,
         Service::Search,
         Service::Web,
+        Service::Jobs,
     ];
 
     /// Its name on a command line.
@@ -64,13 +67,16 @@ impl Service {
             Service::Playlists => "playlists",
             Service::Search => "search",
             Service::Web => "web",
+            Service::Jobs => "jobs",
         }
     }
 }
 
 /// Text that names no [`Service`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no service `{0}`; there are media, accounts, catalog, playlists, search, web")]
+#[error(
+    "there is no service `{0}`; there are media, accounts, catalog, playlists, search, web, jobs"
+)]
 pub struct UnknownService(pub String);
 
 impl FromStr for Service {

@@ -13,11 +13,13 @@ mod cors;
 mod db;
 mod error;
 mod extract;
+pub mod jobs;
 mod media;
 mod metrics;
 mod openapi;
 mod operate;
 mod origin;
+mod orphans;
 mod params;
 mod playlists;
 mod ports;
@@ -31,6 +33,7 @@ mod web;
 pub use catalog::{Catalog, Error as CatalogError, Reconciled};
 pub use config::{Config, Service, UnknownService};
 pub use origin::{Error, Origin};
+pub use orphans::{Collected, Collection};
 
 /// Nothing is at that path.
 fn not_found(path: &str) -> error::ApiError {

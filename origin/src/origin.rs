@@ -27,6 +27,7 @@ use crate::{
     catalog::{self, Catalog, Reconciled},
     db::DbError,
     error::ApiError,
+    jobs::{self, Jobs},
     media,
     metrics::Metrics,
     openapi,
@@ -50,6 +51,8 @@ pub struct Origin {
     keys: Arc<Keys>,
     pub(crate) catalog: Catalog,
     playlists: Playlists,
+    jobs: Jobs,
+    worker_key: jobs::Key,
     operate: Arc<Operate>,
 }
 
@@ -79,6 +82,9 @@ pub enum Error {
     /// The listener failed.
     #[error("listener: {0}")]
     Listener(#[from] std::io::Error),
+    /// The object store failed.
+    #[error(transparent)]
+    Store(#[from] storage::Error),
     /// The catalogue failed.
     #[error(transparent)]
     Catalog(#[from] catalog::Error),
@@ -114,7 +120,9 @@ impl Origin {
         let playlists = Playlists::open(&data)
             .await
             .map_err(database("playlists.db"))?;
+        let jobs = Jobs::open(&data).await.map_err(database("jobs.db"))?;
         let keys = Arc::new(Keys::open(&data)?);
+        let worker_key = jobs::Key::open(&data).map_err(|source| Error::Keys(Box::new(source)))?;
         let operate = Arc::new(Operate {
             catalog: catalog.clone(),
             metrics: Arc::new(Metrics::default()),
@@ -126,6 +134,8 @@ impl Origin {
             keys,
             catalog,
             playlists,
+            jobs,
+            worker_key,
             operate,
         })
     }
@@ -133,6 +143,11 @@ impl Origin {
     /// The catalogue, for entering tracks.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// The queue of ingest jobs.
+    pub fn jobs(&self) -> &Jobs {
+        &self.jobs
     }
 
     /// What edges verify tokens with.
@@ -182,6 +197,15 @@ impl Origin {
                 catalog::search_router(self.catalog.clone()),
             ),
             (Service::Web, web::router()),
+            (
+                Service::Jobs,
+                jobs::router(
+                    self.jobs.clone(),
+                    self.worker_key.clone(),
+                    Arc::new(self.catalog.clone()),
+                    Arc::clone(&self.store),
+                ),
+            ),
         ]);
         routers.retain(|service, _| self.config.services.contains(service));
         let mut router = openapi::router().merge(operate::router(Arc::clone(&self.operate)));
@@ -233,6 +257,7 @@ impl Origin {
     pub async fn close(&self) {
         self.catalog.close().await;
         self.playlists.close().await;
+        self.jobs.close().await;
     }
 
     fn policy(&self) -> Policy {

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use manifests::{Revision, TrackId};
 use serde_json::Value;
+use storage::ObjectStore;
 
 use crate::error::ApiResult;
 
@@ -16,6 +17,13 @@ pub(crate) trait Revisions: Send + Sync {
     async fn current(&self, track: &TrackId) -> ApiResult<Option<Revision>>;
     /// Whether the track was taken down: nothing of it may be served.
     async fn is_taken_down(&self, track: &TrackId) -> ApiResult<bool>;
+}
+
+/// Enters published tracks.
+#[async_trait]
+pub(crate) trait Registry: Send + Sync {
+    /// Enters that revision, as its index in the store describes it.
+    async fn adopt(&self, store: &dyn ObjectStore, track: &str, revision: &str) -> ApiResult<()>;
 }
 
 /// Describes tracks.

@@ -54,6 +54,17 @@ pub enum Event {
         /// Part of the stage that is done, 0–1.
         fraction: f64,
     },
+    /// A rendition is in the store, not yet visible.
+    Stored {
+        /// The job.
+        job: usize,
+        /// Its id: `opus-96`.
+        rendition: String,
+        /// Its size.
+        bytes: u64,
+        /// Whether an earlier ingest, which did not get to the end, had put it there.
+        resumed: bool,
+    },
     /// The track is in the store.
     Published {
         /// The job.

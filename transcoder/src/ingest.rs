@@ -4,9 +4,15 @@
 //! A file's way: hash → known already? → decode, measure, encode (`job`) → upload (`publish`) →
 //! wait for the album (`albums`) → `track.json`. A fault ends one file's way; the others go on.
 
-use std::{collections::HashMap, path::PathBuf, pin::pin, sync::Arc};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use manifests::{Loudness, Tags, Track};
+use manifests::{Loudness, Rendition, Tags, Track};
 use parking_lot::Mutex;
 use storage::ObjectStore;
 use tokio::{
@@ -21,7 +27,7 @@ use crate::{
     event::{Event, Failure, Report, Stage},
     identity::{Place, SourceHash},
     isolate::{Isolation, Made, OnProgress, Order},
-    job::Outcome,
+    job::{Encoded, Outcome},
     loudness,
     publish::Shelf,
     recipe::Recipe,
@@ -34,6 +40,10 @@ const CORES_PER_JOB: usize = 4;
 
 /// Files hashed ahead or uploaded while others are encoded.
 const OVERLAP: usize = 2;
+
+/// From then on renditions without an index may be taken for left behind: far less than what a
+/// collection grants them.
+const WAITED_LONG: Duration = Duration::from_secs(600);
 
 /// How and where to ingest.
 #[derive(Clone, Debug)]
@@ -50,7 +60,13 @@ pub struct Config {
     pub limits: Limits,
     /// Where files are decoded.
     pub isolation: Isolation,
+    /// Files from so many bytes on are encoded a few renditions at a time, and an ingest that was
+    /// stopped goes on with those that are missing. Costs a further decoding for each step.
+    pub checkpoint_from: u64,
 }
+
+/// Some minutes of a lossless file, half an hour of a lossy one.
+pub const CHECKPOINT_FROM: u64 = 64 << 20;
 
 impl Config {
     /// The standard ladder on all cores.
@@ -62,16 +78,40 @@ impl Config {
             recipe: Recipe::default(),
             limits: Limits::default(),
             isolation: Isolation::default(),
+            checkpoint_from: CHECKPOINT_FROM,
         }
     }
 
     /// Files encoded at once.
     fn encoders(&self) -> usize {
-        let cores = match self.threads {
+        self.cores().div_ceil(CORES_PER_JOB)
+    }
+
+    fn cores(&self) -> usize {
+        match self.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
+        }
+    }
+
+    /// Ids of renditions to be encoded together, in turn, of a file for which `noted` ones are
+    /// there. Never empty: a pass without renditions still measures.
+    fn steps(&self, bytes: u64, noted: &[Rendition]) -> Vec<Vec<String>> {
+        let at_once = match bytes >= self.checkpoint_from {
+            true => self.cores().max(CORES_PER_JOB),
+            false => self.recipe.rungs.len().max(1),
         };
-        cores.div_ceil(CORES_PER_JOB)
+        let missing: Vec<String> = self
+            .recipe
+            .rungs
+            .iter()
+            .map(|rung| rung.id.clone())
+            .filter(|id| !noted.iter().any(|rendition| rendition.id == *id))
+            .collect();
+        match missing.is_empty() {
+            true => vec![Vec::new()],
+            false => missing.chunks(at_once).map(<[_]>::to_vec).collect(),
+        }
     }
 }
 
@@ -154,6 +194,26 @@ pub async fn ingest(
     Ok(report)
 }
 
+/// The files below the inputs, in the sets that belong together: an album's loudness needs all its
+/// tracks in one ingest.
+///
+/// # Errors
+/// [`Error::Internal`] where the search panicked. What can't be read is left out.
+pub async fn albums(
+    inputs: Vec<PathBuf>,
+    isolation: Isolation,
+) -> Result<Vec<Vec<PathBuf>>, Error> {
+    let tasks = blocking(move || {
+        let (found, groups) = find(&inputs, &isolation, &CancellationToken::new());
+        Ok(by_group(found.files, groups))
+    })
+    .await?;
+    let sets = tasks.chunk_by(|a, b| a.group == b.group);
+    Ok(sets
+        .map(|set| set.iter().map(|task| task.file.path.clone()).collect())
+        .collect())
+}
+
 /// Walks the inputs and reads every file's album tags.
 fn find(
     inputs: &[PathBuf],
@@ -199,6 +259,8 @@ enum Ready {
     New {
         shelf: Shelf,
         track: Box<Track>,
+        /// When the last of it was stored.
+        stored: Instant,
         meter: Box<loudness::State>,
     },
     /// Published before.
@@ -314,14 +376,33 @@ impl Run {
                 track: Arc::new(track),
             });
         }
-        let permit = self
-            .encoders
-            .acquire()
-            .await
-            .map_err(|_| Error::Cancelled)?;
-        let made = self.encode(task).await?;
-        drop(permit);
-        self.store(task, &shelf, hash, made).await
+        let long = task.file.bytes >= self.config.checkpoint_from;
+        let mut renditions = match long {
+            true => shelf.noted().await?,
+            false => Vec::new(),
+        };
+        for there in &renditions {
+            self.stored(task, there, true).await;
+        }
+        let steps = self.config.steps(task.file.bytes, &renditions);
+        let mut first = None;
+        for (n, ids) in steps.iter().enumerate() {
+            let permit = self.encoders.acquire().await;
+            let permit = permit.map_err(|_| Error::Cancelled)?;
+            let part = Part {
+                done: n,
+                of: steps.len(),
+            };
+            let mut made = self.encode(task, ids.clone(), part).await?;
+            drop(permit);
+            let encoded = std::mem::take(&mut made.outcome.renditions);
+            renditions.extend(self.upload(task, &shelf, encoded, long).await?);
+            first.get_or_insert(made);
+        }
+        let made = first.ok_or_else(|| Error::Internal("nothing was encoded".into()))?;
+        let place = |id: &str| self.config.recipe.rungs.iter().position(|r| r.id == id);
+        renditions.sort_by_key(|rendition| place(&rendition.id));
+        self.describe(task, &shelf, hash, made, renditions).await
     }
 
     /// Whether the task is the first of these bytes. If not, the first one speaks for it too.
@@ -359,7 +440,7 @@ impl Run {
     async fn hash(self: &Arc<Self>, task: &Task) -> Result<SourceHash, Error> {
         let (run, task) = (self.clone(), task.clone());
         blocking(move || {
-            let mut meter = Progress::new(&run, task.job, Stage::Hash);
+            let mut meter = Progress::new(&run, task.job, Stage::Hash, Part::WHOLE);
             let hashed = SourceHash::of(&task.file.path, |done| {
                 meter.tell(done, Some(task.file.bytes));
                 run.check()
@@ -369,13 +450,25 @@ impl Run {
         .await
     }
 
-    async fn encode(self: &Arc<Self>, task: &Task) -> Result<Made, Error> {
+    /// Encodes the renditions of those ids.
+    async fn encode(
+        self: &Arc<Self>,
+        task: &Task,
+        ids: Vec<String>,
+        part: Part,
+    ) -> Result<Made, Error> {
         let (run, task) = (self.clone(), task.clone());
         blocking(move || {
-            let meter = Mutex::new(Progress::new(&run, task.job, Stage::Encode));
+            let rungs = run.config.recipe.rungs.iter();
+            let skip: Vec<String> = rungs
+                .map(|rung| rung.id.clone())
+                .filter(|id| !ids.contains(id))
+                .collect();
+            let meter = Mutex::new(Progress::new(&run, task.job, Stage::Encode, part));
             let order = Order {
                 recipe: &run.config.recipe,
                 limits: &run.config.limits,
+                skip: &skip,
                 work_dir: &run.config.work_dir,
                 on_progress: &|done, total| {
                     meter.lock().tell(done, total);
@@ -387,30 +480,60 @@ impl Run {
         .await
     }
 
-    async fn store(
-        self: &Arc<Self>,
+    /// Puts renditions into the store, and notes where asked to that they are there.
+    async fn upload(
+        &self,
+        task: &Task,
+        shelf: &Shelf,
+        encoded: Vec<Encoded>,
+        note: bool,
+    ) -> Result<Vec<Rendition>, Error> {
+        let stage = Stage::Store;
+        let progress = |fraction| Event::Progress {
+            job: task.job,
+            stage,
+            fraction,
+        };
+        self.emit(progress(0.0)).await;
+        let renditions = tokio::select! {
+            stored = shelf.renditions(encoded) => stored?,
+            () = self.cancel.cancelled() => return Err(Error::Cancelled),
+        };
+        for rendition in &renditions {
+            if note {
+                shelf.note(rendition).await?;
+            }
+            self.stored(task, rendition, false).await;
+        }
+        self.emit(progress(1.0)).await;
+        Ok(renditions)
+    }
+
+    async fn stored(&self, task: &Task, rendition: &Rendition, resumed: bool) {
+        self.emit(Event::Stored {
+            job: task.job,
+            rendition: rendition.id.clone(),
+            bytes: rendition.bytes,
+            resumed,
+        })
+        .await;
+    }
+
+    /// The track's index, once all renditions are in the store.
+    async fn describe(
+        &self,
         task: &Task,
         shelf: &Shelf,
         hash: SourceHash,
         made: Made,
+        renditions: Vec<Rendition>,
     ) -> Result<Ready, Error> {
-        let stage = Stage::Store;
-        self.emit(Event::Progress {
-            job: task.job,
-            stage,
-            fraction: 0.0,
-        })
-        .await;
         let Made {
             outcome,
             tags,
             cover: art,
         } = made;
         let source = describe(task, hash, &outcome);
-        let renditions = tokio::select! {
-            stored = shelf.renditions(outcome.renditions) => stored?,
-            () = self.cancel.cancelled() => return Err(Error::Cancelled),
-        };
         let cover = match art {
             Some(art) => Some(shelf.cover(art).await?),
             None => None,
@@ -430,15 +553,10 @@ impl Run {
             renditions,
             omitted: outcome.omitted,
         };
-        self.emit(Event::Progress {
-            job: task.job,
-            stage,
-            fraction: 1.0,
-        })
-        .await;
         Ok(Ready::New {
             shelf: shelf.clone(),
             track: Box::new(track),
+            stored: Instant::now(),
             meter: Box::new(outcome.meter),
         })
     }
@@ -457,10 +575,15 @@ impl Run {
                     (place, Ok((track, false)))
                 }
                 Ready::New {
-                    shelf, mut track, ..
+                    shelf,
+                    mut track,
+                    stored,
+                    ..
                 } => {
                     track.loudness.album = album;
-                    let stored = shelf.index(&track).await;
+                    let waited = stored.elapsed() >= WAITED_LONG;
+                    let noted = task.file.bytes >= self.config.checkpoint_from;
+                    let stored = publish(&shelf, &track, waited, noted).await;
                     (shelf.place, stored.map(|()| (Arc::new(*track), true)))
                 }
             };
@@ -541,6 +664,19 @@ impl Run {
     }
 }
 
+/// Makes a track exist.
+async fn publish(shelf: &Shelf, track: &Track, waited: bool, noted: bool) -> Result<(), Error> {
+    shelf.index(track).await?;
+    if waited || noted {
+        shelf.confirm(track).await?;
+    }
+    if noted {
+        // Notes that stay would only lie about.
+        shelf.forget(&track.renditions).await?;
+    }
+    Ok(())
+}
+
 /// Runs on a thread where blocking is fine. A panic there (a decoder's, on a hostile file) is
 /// this job's error, not the program's end.
 async fn blocking<T: Send + 'static>(
@@ -570,8 +706,20 @@ fn describe(task: &Task, hash: SourceHash, outcome: &Outcome) -> manifests::Sour
     }
 }
 
+/// A step of several that look alike.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    done: usize,
+    of: usize,
+}
+
+impl Part {
+    const WHOLE: Part = Part { done: 0, of: 1 };
+}
+
 /// Tells progress in steps of a percent.
 struct Progress<'a> {
+    part: Part,
     run: &'a Run,
     job: usize,
     stage: Stage,
@@ -579,8 +727,9 @@ struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    fn new(run: &'a Run, job: usize, stage: Stage) -> Progress<'a> {
+    fn new(run: &'a Run, job: usize, stage: Stage, part: Part) -> Progress<'a> {
         Progress {
+            part,
             run,
             job,
             stage,
@@ -592,7 +741,8 @@ impl<'a> Progress<'a> {
         let Some(total) = total.filter(|total| *total > 0) else {
             return;
         };
-        let fraction = (done as f64 / total as f64).min(1.0);
+        let here = (done as f64 / total as f64).min(1.0);
+        let fraction = (self.part.done as f64 + here) / self.part.of as f64;
         if fraction - self.told >= 0.01 || (fraction >= 1.0 && self.told < 1.0) {
             self.told = fraction;
             let (job, stage) = (self.job, self.stage);

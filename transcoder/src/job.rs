@@ -89,6 +89,8 @@ pub(crate) struct Outcome {
 pub(crate) struct Bench<'a> {
     pub(crate) recipe: &'a Recipe,
     pub(crate) limits: &'a Limits,
+    /// Renditions that are there already.
+    pub(crate) skip: &'a [String],
     /// Gives scratch files, one a rung, in the order of the ladder.
     pub(crate) spool: &'a mut dyn FnMut() -> Result<File, Error>,
     pub(crate) on_progress: OnProgress<'a>,
@@ -116,7 +118,8 @@ pub(crate) fn encode(file: File, bench: Bench<'_>) -> Result<Outcome, Error> {
     thread::scope(|scope| {
         let mut lines = Vec::new();
         let mut workers = Vec::new();
-        for (slot, rung) in plan.rungs.iter().cloned().enumerate() {
+        let wanted = plan.rungs.iter().filter(|r| !bench.skip.contains(&r.id));
+        for (slot, rung) in wanted.cloned().enumerate() {
             let spool = (bench.spool)()?;
             let rendition = Rendition::new(&rung, input, spool)?;
             let (sender, receiver) = sync_channel(QUEUE);

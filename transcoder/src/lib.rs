@@ -26,7 +26,7 @@ mod walk;
 
 pub use error::Error;
 pub use event::{Event, Failure, Report, Stage};
-pub use ingest::{Config, ingest};
+pub use ingest::{CHECKPOINT_FROM, Config, albums, ingest};
 pub use isolate::Isolation;
 pub use recipe::Recipe;
 pub use source::Limits;

@@ -27,6 +27,9 @@ const MAX_INDEX_BYTES: u64 = 64 << 20;
 /// Name of the object that makes a revision exist.
 const INDEX: &str = "track.json";
 
+/// What follows a rendition's id in the name of the note that it is complete.
+const NOTE: &str = ".part.json";
+
 /// The store as one track sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct Shelf {
@@ -66,6 +69,51 @@ impl Shelf {
                 Ok(None)
             }
         }
+    }
+
+    /// The renditions that an earlier ingest has noted as complete, and that are so.
+    ///
+    /// # Errors
+    /// [`Error::Store`]. A note that can't be understood counts as none.
+    pub(crate) async fn noted(&self) -> Result<Vec<Rendition>, Error> {
+        let folder = format!("tracks/{}/{}/", self.place.track, self.place.revision);
+        let objects: Vec<storage::Meta> = self.store.list(&folder).try_collect().await?;
+        let mut noted = Vec::new();
+        for note in objects.iter().filter(|o| o.key.as_str().ends_with(NOTE)) {
+            let object = self.store.get(&note.key, None).await?;
+            if object.meta.size > MAX_INDEX_BYTES {
+                continue;
+            }
+            let parts: Vec<Bytes> = object.body.try_collect().await?;
+            let Ok(rendition) = serde_json::from_slice::<Rendition>(&parts.concat()) else {
+                continue;
+            };
+            let key = self.place.key(&format!("{}.mp4", rendition.id))?;
+            if objects
+                .iter()
+                .any(|o| o.key == key && o.size == rendition.bytes)
+            {
+                noted.push(rendition);
+            }
+        }
+        Ok(noted)
+    }
+
+    /// Notes a complete rendition, for an ingest that goes on where this one was stopped.
+    pub(crate) async fn note(&self, rendition: &Rendition) -> Result<(), Error> {
+        let json = serde_json::to_vec(rendition).map_err(|e| Error::Internal(e.to_string()))?;
+        let key = self.place.key(&format!("{}{NOTE}", rendition.id))?;
+        self.store.put(&key, json.into()).await?;
+        Ok(())
+    }
+
+    /// Removes the notes of a track that is published.
+    pub(crate) async fn forget(&self, renditions: &[Rendition]) -> Result<(), Error> {
+        for rendition in renditions {
+            let key = self.place.key(&format!("{}{NOTE}", rendition.id))?;
+            self.store.delete(&key).await?;
+        }
+        Ok(())
     }
 
     /// Uploads all renditions at once and returns them in order, described.
@@ -147,6 +195,27 @@ impl Shelf {
             self.clear().await?;
         }
         admitted
+    }
+
+    /// Whether the renditions of a published track are still there: they may have been taken for
+    /// left behind where they waited for long.
+    ///
+    /// # Errors
+    /// [`Error::Internal`]: they are gone, and so is the track.
+    pub(crate) async fn confirm(&self, track: &Track) -> Result<(), Error> {
+        for rendition in &track.renditions {
+            let key = self.place.key(&format!("{}.mp4", rendition.id))?;
+            match self.store.head(&key).await {
+                Ok(_) => {}
+                Err(storage::Error::NotFound(_)) => {
+                    self.clear().await?;
+                    let what = format!("{key} was collected before it was published");
+                    return Err(Error::Internal(what));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// Whether the track may be published.

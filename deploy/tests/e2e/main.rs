@@ -21,6 +21,7 @@ mod health;
 mod hostile;
 mod http;
 mod isolation;
+mod jobs;
 mod load;
 mod mutants;
 mod operate;

@@ -65,6 +65,18 @@ impl Keys {
     }
 }
 
+/// The file `keys/{name}` below `data` with 256 random bits in hexadecimal; made where there is
+/// none.
+pub(crate) fn secret(data: &Path, name: &str) -> io::Result<PathBuf> {
+    let dir = data.join("keys");
+    let path = dir.join(name);
+    if !path.exists() {
+        private_dir(&dir)?;
+        publish_once(&dir, &path, &hex::encode(rand::rng().random::<[u8; 32]>()))?;
+    }
+    Ok(path)
+}
+
 fn private_dir(dir: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);

@@ -17,7 +17,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 use serde_json::json;
 use tokens::{Claims, Keyset, Scope};
 
-pub(crate) use keys::{Keys, KeysError};
+pub(crate) use keys::{Keys, KeysError, secret};
 
 use crate::{
     error::{ApiError, ApiResult},

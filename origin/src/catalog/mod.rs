@@ -14,8 +14,10 @@ mod wire;
 use std::{collections::HashMap, path::Path};
 
 use async_trait::async_trait;
+use http::StatusCode;
 use manifests::{Revision, TrackId};
 use serde_json::Value;
+use storage::ObjectStore;
 
 pub use reconcile::Reconciled;
 pub(crate) use routes::{router, search_router};
@@ -23,7 +25,7 @@ pub(crate) use routes::{router, search_router};
 use crate::{
     db::{Db, DbError},
     error::{ApiError, ApiResult},
-    ports::{Revisions, Summaries},
+    ports::{Registry, Revisions, Summaries},
 };
 
 const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("taken_down.sql")];
@@ -95,6 +97,22 @@ impl Revisions for Catalog {
 
     async fn is_taken_down(&self, track: &TrackId) -> ApiResult<bool> {
         Ok(self.taken_down(track).await?)
+    }
+}
+
+#[async_trait]
+impl Registry for Catalog {
+    async fn adopt(&self, store: &dyn ObjectStore, track: &str, revision: &str) -> ApiResult<()> {
+        let adopted = reconcile::adopt_revision(self, store, track, revision).await;
+        adopted.map_err(|error| match error {
+            Error::Storage(storage::Error::NotFound(key)) => {
+                ApiError::bad_request(format!("{key} is not in the store of this origin"))
+            }
+            Error::TakenDown(_) => {
+                ApiError::new(StatusCode::CONFLICT, "taken_down", error.to_string())
+            }
+            other => ApiError::internal(other),
+        })
     }
 }
 

@@ -75,6 +75,18 @@ fn published(key: &Key) -> Option<(&str, &str)> {
         .filter(|(_, revision)| !revision.contains('/'))
 }
 
+/// Enters one published revision.
+pub(super) async fn adopt_revision(
+    catalog: &Catalog,
+    store: &dyn ObjectStore,
+    track: &str,
+    revision: &str,
+) -> Result<(), Error> {
+    let key = Key::new(format!("tracks/{track}/{revision}/track.json"))?;
+    let meta = store.head(&key).await?;
+    adopt(catalog, store, &meta).await
+}
+
 async fn adopt(catalog: &Catalog, store: &dyn ObjectStore, meta: &Meta) -> Result<(), Error> {
     let object = store.get(&meta.key, None).await?;
     let bytes: Vec<u8> = object

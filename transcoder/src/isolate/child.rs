@@ -108,11 +108,16 @@ fn answer(
     };
     let on_progress = &|done, total| signs.tell(done, total);
     Ok(match request {
-        Request::Make { recipe, limits } => {
+        Request::Make {
+            recipe,
+            limits,
+            skip,
+        } => {
             let mut spools = spools.into_iter();
             let bench = job::Bench {
                 recipe: &recipe,
                 limits: &limits,
+                skip: &skip,
                 spool: &mut || {
                     spools
                         .next()

@@ -57,6 +57,8 @@ pub(crate) type OnProgress<'a> = &'a dyn Fn(u64, Option<u64>) -> Result<(), Erro
 pub(crate) struct Order<'a> {
     pub(crate) recipe: &'a crate::Recipe,
     pub(crate) limits: &'a Limits,
+    /// Renditions that are there already.
+    pub(crate) skip: &'a [String],
     /// Where scratch files go.
     pub(crate) work_dir: &'a Path,
     pub(crate) on_progress: OnProgress<'a>,
@@ -78,6 +80,7 @@ impl Isolation {
                 let bench = job::Bench {
                     recipe: order.recipe,
                     limits: order.limits,
+                    skip: order.skip,
                     spool: &mut || tempfile::tempfile_in(order.work_dir).map_err(Error::Spool),
                     on_progress: order.on_progress,
                 };

@@ -63,6 +63,7 @@ pub(super) fn make(
     let request = Request::Make {
         recipe: order.recipe.clone(),
         limits: *order.limits,
+        skip: order.skip.to_vec(),
     };
     worker.send(&request, &files)?;
     let sheet = match worker.reply(order.on_progress)? {

@@ -48,7 +48,11 @@ pub(super) struct Ready {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
     /// Encode; the other descriptors are scratch files, in the order of the recipe.
-    Make { recipe: Recipe, limits: Limits },
+    Make {
+        recipe: Recipe,
+        limits: Limits,
+        skip: Vec<String>,
+    },
     /// Decode for the loudness alone.
     Measure { limits: Limits },
     /// Read the tags.
