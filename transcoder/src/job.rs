@@ -127,7 +127,11 @@ pub(crate) fn encode(file: File, bench: Bench<'_>) -> Result<Outcome, Error> {
                 lossless: matches!(rung.settings, Settings::Flac { .. }),
                 sender,
             });
-            workers.push((slot, rung, scope.spawn(move || run_encoder(rendition, &receiver))));
+            workers.push((
+                slot,
+                rung,
+                scope.spawn(move || run_encoder(rendition, &receiver)),
+            ));
         }
         let (meter_sender, meter_blocks) = sync_channel::<Block>(QUEUE);
         let rate = format.sample_rate;
