@@ -347,7 +347,10 @@ pub trait Service: Send + Sync + 'static {
 }
 
 /// An answer, there or to come.
-#[expect(clippy::large_enum_variant, reason = "most are there, and a box would cost them")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most are there, and a box would cost them"
+)]
 pub enum Served {
     /// There: what memory answers needs no task, and no room to wait in.
     Now(Response),
