@@ -244,6 +244,33 @@ mod tests {
         assert!(snr(20_000.0, 44_100) > 130.0, "flat to 20 kHz");
     }
 
+    /// A sine that glides from 20 Hz to `to` Hz within a second, at the instants of `rate`.
+    fn sweep(to: f64, rate: u32) -> Vec<f64> {
+        let phase = |t: f64| std::f64::consts::TAU * (20.0 * t + (to - 20.0) * t * t / 2.0);
+        (0..rate)
+            .map(|n| 0.5 * phase(f64::from(n) / f64::from(rate)).sin())
+            .collect()
+    }
+
+    #[test]
+    fn sweeps_keep_130_db_and_the_passband_is_flat_to_20_khz() {
+        for from in RATES {
+            let top = (f64::from(from.min(48_000)) * 0.455).min(20_000.0);
+            let input: Vec<f32> = sweep(top, from).iter().map(|s| *s as f32).collect();
+            let out = run(&input, from, 5_000);
+            let ideal = sweep(top, 48_000);
+            // Away from the ends, where the sweep itself begins and breaks off.
+            let middle = 4_000..44_000;
+            let noise: f64 = middle
+                .clone()
+                .map(|n| (f64::from(out[n]) - ideal[n]).powi(2))
+                .sum();
+            let power: f64 = middle.map(|n| ideal[n] * ideal[n]).sum();
+            let db = 10.0 * (power / noise).log10();
+            assert!(db > 130.0, "{from} Hz to {top} Hz: {db:.1} dB");
+        }
+    }
+
     #[test]
     fn a_click_stays_where_it_is() {
         let mut input = vec![0.0; 9_600];

@@ -11,17 +11,12 @@ use crate::{
 /// initialisation section of their own (RFC 8216 §4.3.2.3, §4.3.2.5); their first segments carry
 /// the title where there are several.
 pub fn media(items: &[Item<'_>], layout: &Layout<'_>) -> String {
-    let durations = items.iter().flat_map(|i| {
-        i.rendition
-            .decoded()
-            .map(|s| s.duration_us(i.rendition.timescale))
-    });
     let mut out = String::with_capacity(256 + items.len() * 64 * 128);
     let _ = write!(
         out,
         "#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:0\n\
          #EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-INDEPENDENT-SEGMENTS\n",
-        target_duration_s(durations)
+        target(items)
     );
     for (i, item) in items.iter().enumerate() {
         if i > 0 {
@@ -31,6 +26,14 @@ pub fn media(items: &[Item<'_>], layout: &Layout<'_>) -> String {
     }
     out.push_str("#EXT-X-ENDLIST\n");
     out
+}
+
+/// The target duration that all variants of these tracks share, as RFC 8216 §6.2.4 demands: that of the
+/// longest segment in any rendition.
+fn target(items: &[Item<'_>]) -> u64 {
+    let renditions = items.iter().flat_map(|item| &item.track.renditions);
+    let durations = renditions.flat_map(|r| r.decoded().map(|s| s.duration_us(r.timescale)));
+    target_duration_s(durations)
 }
 
 fn track(out: &mut String, item: &Item<'_>, layout: &Layout<'_>, titled: bool) {

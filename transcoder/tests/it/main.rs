@@ -4,5 +4,6 @@
 mod exact;
 mod ingest;
 mod packaging;
+mod seams;
 mod sound;
 mod source;
