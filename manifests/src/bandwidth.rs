@@ -54,11 +54,15 @@ pub(crate) fn target_duration_s(durations_us: impl Iterator<Item = u64>) -> u64 
 
 /// Bits per second, rounded up; 0 for no time at all.
 pub(crate) fn rate(bytes: u64, us: u64) -> BitrateBps {
-    let bits = u128::from(bytes) * 8 * 1_000_000;
-    let bps = if us == 0 {
-        0
-    } else {
-        bits.div_ceil(u128::from(us))
+    if us == 0 {
+        return BitrateBps(0);
+    }
+    let bps = match bytes.checked_mul(8_000_000) {
+        Some(bits) => bits.div_ceil(us),
+        None => {
+            let bits = u128::from(bytes) * 8_000_000;
+            u64::try_from(bits.div_ceil(u128::from(us))).unwrap_or(u64::MAX)
+        }
     };
     BitrateBps(u32::try_from(bps).unwrap_or(u32::MAX))
 }

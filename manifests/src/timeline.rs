@@ -72,8 +72,14 @@ impl Rendition {
 
 /// Ticks as microseconds, to the nearest.
 pub(crate) fn micros(ticks: Ticks, timescale: Timescale) -> u64 {
-    let rate = u128::from(timescale.0.max(1));
-    let us = (u128::from(ticks.0) * 1_000_000 + rate / 2) / rate;
+    let rate = u64::from(timescale.0.max(1));
+    // Half a year fits the narrow multiplication, which is several times as fast.
+    if let Some(scaled) = ticks.0.checked_mul(1_000_000)
+        && let Some(rounded) = scaled.checked_add(rate / 2)
+    {
+        return rounded / rate;
+    }
+    let us = (u128::from(ticks.0) * 1_000_000 + u128::from(rate / 2)) / u128::from(rate);
     u64::try_from(us).unwrap_or(u64::MAX)
 }
 
