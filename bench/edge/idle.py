@@ -190,33 +190,44 @@ def main():
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                         "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost"],
                        check=True, capture_output=True)  # fmt: skip
-        origin, cache = nginx(directory, cert, key)
+        names = ["edge", "nginx"] + (["caddy"] if args.caddy else [])
+        print(f"KiB an idle connection{'':4}" + "".join(f"{name:>10}" for name in names))
+        for protocol in only:
+            print(f"{protocol:26}", end="", flush=True)
+            for name in names:
+                home = directory / f"{protocol}-{name}"
+                home.mkdir()
+                home.chmod(0o755)
+                (home / "www").symlink_to(directory / "www")
+                cost = measure(args, protocol, name, home, cert, key)
+                print(f"{'-' if cost is None else format(cost, '.1f'):>10}", end="", flush=True)
+            print()
+
+
+def measure(args, protocol: str, name: str, home: Path, cert: Path, key: Path) -> float | None:
+    """KiB an idle connection of that server, started for it alone: what a server has freed would be
+    used again. None where it doesn't speak the protocol."""
+    origin, server = nginx(home, cert, key)
+    others = [origin]
+    if name == "edge":
+        others.append(server)
         port = free_port()
-        edge = Server("edge", [args.edge, "--upstream", f"http://127.0.0.1:{origin.port}", "--https",
-                               f"127.0.0.1:{port}", "--cert", str(cert), "--key", str(key), "--threads", "2",
-                               "--log", str(directory / "edge.log")], port, {"h1", "h2", "h3"}, directory / "edge.out")
-        servers = [edge, cache]
-        if args.caddy:
-            servers.append(caddy(args.caddy, directory, cert, key))
-            servers[-1].protocols = {"h1", "h2", "h3"}
-        print(f"KiB an idle connection{'':4}" + "".join(f"{server.name:>10}" for server in servers))
-        try:
-            for protocol in only:
-                print(f"{protocol:26}", end="", flush=True)
-                for server in servers:
-                    if protocol not in server.protocols:
-                        print(f"{'-':>10}", end="")
-                        continue
-                    if protocol == "h3":
-                        cost = asyncio.run(cost_h3(server, args.connections // 4))
-                    else:
-                        opener = {"h1": open_h1, "h2": open_h2}[protocol]
-                        cost = cost_tcp(server, opener, args.connections)
-                    print(f"{cost:10.1f}", end="", flush=True)
-                print()
-        finally:
-            for server in [*servers, origin]:
-                server.stop()
+        server = Server("edge", [args.edge, "--upstream", f"http://127.0.0.1:{origin.port}", "--https",
+                                 f"127.0.0.1:{port}", "--cert", str(cert), "--key", str(key), "--threads", "2",
+                                 "--log", str(home / "edge.log")], port, {"h1", "h2", "h3"}, home / "edge.out")
+    elif name == "caddy":
+        others.append(server)
+        server = caddy(args.caddy, home, cert, key)
+        server.protocols = {"h1", "h2", "h3"}
+    try:
+        if protocol not in server.protocols:
+            return None
+        if protocol == "h3":
+            return asyncio.run(cost_h3(server, args.connections // 4))
+        return cost_tcp(server, {"h1": open_h1, "h2": open_h2}[protocol], args.connections)
+    finally:
+        for one in [server, *others]:
+            one.stop()
 
 
 if __name__ == "__main__":
