@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use transcoder::Event;
 
-use crate::{ingest, worker::Worker};
+use crate::{fetch, ingest, sources::Sources, worker::Worker};
 
 /// Longest time between two heartbeats: a cancelled job ends so soon.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -28,7 +28,7 @@ pub(crate) async fn run(worker: &Worker, lease: Lease, stop: &CancellationToken)
     let cancel = stop.child_token();
     let tally = Mutex::new(Tally::default());
     let verdict = tokio::select! {
-        () = sources(worker, &lease, &tally, cancel.clone()) => Verdict::Yours,
+        () = Box::pin(sources(worker, &lease, &tally, cancel.clone())) => Verdict::Yours,
         verdict = heartbeats(worker, &lease, &tally) => verdict,
     };
     // What was still running has ended with its future.
@@ -105,6 +105,8 @@ impl Tally {
 
 /// Ingests the sources.
 async fn sources(worker: &Worker, lease: &Lease, tally: &Mutex<Tally>, cancel: CancellationToken) {
+    let named = lease.job.sources.iter();
+    let (remote, here): (Vec<_>, Vec<_>) = named.cloned().partition(|s| fetch::is_remote(s));
     let batch = ingest::Batch {
         store: worker.store.clone(),
         origin: worker.origin.as_ref(),
@@ -112,9 +114,14 @@ async fn sources(worker: &Worker, lease: &Lease, tally: &Mutex<Tally>, cancel: C
         threads: worker.threads,
         isolation: worker.isolation.clone(),
         checkpoint_from: worker.checkpoint_from,
-        paths: lease.job.sources.iter().map(PathBuf::from).collect(),
+        fetch: &worker.fetch,
+        sources: Sources {
+            paths: here.into_iter().map(PathBuf::from).collect(),
+            remote,
+        },
     };
-    let fault = match ingest::batch(batch, cancel, |event| tally.lock().hear(event)).await {
+    let batch = ingest::batch(batch, cancel, |event| tally.lock().hear(event));
+    let fault = match Box::pin(batch).await {
         Ok(done) if done.unregistered == 0 => return,
         Ok(done) => (
             "catalogue",

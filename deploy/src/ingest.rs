@@ -1,6 +1,13 @@
 //! `segue ingest`: encode and publish files, and enter them in the catalogue of the data directory.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
 
 use anyhow::Context as _;
 use clap::Args as ClapArgs;
@@ -8,21 +15,26 @@ use manifests::Track;
 use origin::{Origin, jobs::Job};
 use storage::ObjectStore;
 use tokio_util::sync::CancellationToken;
-use transcoder::{Event, Isolation};
+use transcoder::{Event, Failure, Isolation, Report, Standing};
 
 use crate::{
     data::DataDir,
-    enqueue, isolation,
+    enqueue,
+    fetch::FetchArgs,
+    isolation,
     progress::{self, Progress},
     queue::QueueArgs,
-    shutdown, token,
+    shutdown,
+    sources::{Fetched, Sources},
+    token,
 };
 
 /// What `segue ingest` takes.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// Audio files, or folders to search for them.
-    #[arg(required = true, value_name = "PATH")]
+    /// Audio files, or folders to search for them; http:// and https:// URLs of files on hosts that
+    /// --allow-host names; s3://bucket/prefix?endpoint=URL for all below a prefix.
+    #[arg(required = true, value_name = "SOURCE")]
     paths: Vec<PathBuf>,
 
     /// The stack's data directory [default: ~/.local/share/segue].
@@ -41,6 +53,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     isolation: isolation::FileLimits,
 
+    #[command(flatten)]
+    fetch: FetchArgs,
+
     /// Put the files into the queue for `segue worker` instead of working on them here.
     #[arg(long)]
     enqueue: bool,
@@ -57,7 +72,12 @@ pub(crate) struct Args {
     #[command(flatten)]
     queue: QueueArgs,
 
-    /// Print one JSON object for each file on standard output instead of a table.
+    /// Only say what would be done with each file.
+    #[arg(long, conflicts_with = "enqueue")]
+    dry_run: bool,
+
+    /// Print one JSON object for each event on standard output instead of a table. Each file ends
+    /// with one that has a `status`.
     #[arg(long)]
     json: bool,
 
@@ -71,9 +91,7 @@ pub(crate) struct Args {
 /// # Errors
 /// Where the store or the catalogue can't be opened, or nothing could be searched.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    for path in &args.paths {
-        anyhow::ensure!(path.exists(), "{}: no such file or folder", path.display());
-    }
+    let sources = Sources::of(args.paths).await?;
     let data = DataDir::open(args.data)?;
     let url = data.storage_url(args.storage.as_deref());
     let store = storage::open(&url)
@@ -82,8 +100,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.enqueue || args.queue.is_remote() {
         let queue = args.queue.open(&data, store).await?;
         let isolation = args.isolation.isolation();
-        let jobs = enqueue::files(&*queue, args.paths, args.priority, isolation).await?;
+        let jobs = enqueue::sources(&*queue, sources, args.priority, isolation).await?;
         return print_jobs(&jobs, args.json);
+    }
+    if args.dry_run {
+        return dry_run(store, sources, args.isolation.isolation(), args.json).await;
     }
     let origin = Origin::open(origin::Config::at(data.origin()), Arc::clone(&store)).await?;
     let cancel = shutdown::on_signals()?;
@@ -96,7 +117,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             threads: args.threads,
             isolation: args.isolation.isolation(),
             checkpoint_from: args.isolation.checkpoint_from,
-            paths: args.paths,
+            fetch: &args.fetch,
+            sources,
         },
         cancel.clone(),
         |event| {
@@ -109,11 +131,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     .await;
     progress.finish();
     let outcome = outcome?;
-    if !args.json {
-        print_summary(&outcome, &data)?;
+    match args.json {
+        true => print_totals(&outcome, &progress),
+        false => print_summary(&outcome, &data, &progress)?,
     }
-    let complete = outcome.failed == 0 && outcome.unregistered == 0 && !cancel.is_cancelled();
-    if outcome.tracks.is_empty() && outcome.failed == 0 && !cancel.is_cancelled() {
+    let complete =
+        outcome.failures.is_empty() && outcome.unregistered == 0 && !cancel.is_cancelled();
+    if outcome.tracks.is_empty() && outcome.failures.is_empty() && !cancel.is_cancelled() {
         anyhow::bail!(
             "no audio files found; Segue reads WAV, AIFF, FLAC, ALAC, MP3, AAC (M4A), Vorbis and Opus"
         );
@@ -139,8 +163,10 @@ pub(crate) struct Batch<'a> {
     pub(crate) isolation: Isolation,
     /// See [`transcoder::Config::checkpoint_from`].
     pub(crate) checkpoint_from: u64,
-    /// Files and folders.
-    pub(crate) paths: Vec<PathBuf>,
+    /// What may be fetched.
+    pub(crate) fetch: &'a FetchArgs,
+    /// What to ingest.
+    pub(crate) sources: Sources,
 }
 
 /// What a batch did.
@@ -148,8 +174,10 @@ pub(crate) struct Batch<'a> {
 pub(crate) struct Outcome {
     /// Published tracks, also those that were there before.
     pub(crate) tracks: Vec<Arc<Track>>,
-    /// Files that could not be published.
-    pub(crate) failed: usize,
+    /// Files that could not be published, and why.
+    pub(crate) failures: Vec<Failure>,
+    /// Files that a stop came before.
+    pub(crate) unfinished: usize,
     /// Tracks that are published but not yet in the catalogue.
     pub(crate) unregistered: usize,
 }
@@ -181,7 +209,14 @@ pub(crate) async fn batch(
                 let _ = published.send(Arc::clone(track));
             }
         };
-        transcoder::ingest(config, batch.paths, heard, cancel).await
+        let run = Run {
+            config,
+            fetch: batch.fetch,
+            heard: &heard,
+            cancel,
+        };
+        // Boxed: they are large, and few.
+        Box::pin(run.all(batch.sources)).await
     };
     let register = async {
         let mut outcome = Outcome::default();
@@ -197,24 +232,218 @@ pub(crate) async fn batch(
         outcome
     };
     let (report, mut outcome) = tokio::join!(run, register);
-    outcome.failed = report?.failed;
+    let report = report?;
+    outcome.failures = report.failures;
+    outcome.unfinished = report.unfinished;
     Ok(outcome)
 }
 
+/// A batch at work.
+struct Run<'a, F> {
+    config: transcoder::Config,
+    fetch: &'a FetchArgs,
+    heard: &'a F,
+    cancel: CancellationToken,
+}
+
+impl<F: Fn(Event) + Send + Sync> Run<'_, F> {
+    /// Files here together, and then what has to be fetched, one after the other: of all that only
+    /// one file is on this machine at a time.
+    async fn all(&self, sources: Sources) -> Result<Report, transcoder::Error> {
+        let next = AtomicUsize::new(0);
+        let mut sum = match sources.paths.is_empty() {
+            true => Report::default(),
+            false => self.some(sources.paths, &next, None).await?,
+        };
+        for source in sources.remote {
+            if self.cancel.is_cancelled() {
+                sum.unfinished += 1;
+                continue;
+            }
+            let report = Box::pin(self.one(&source, &next)).await?;
+            sum.failures.extend(report.failures);
+            sum.unfinished += report.unfinished;
+        }
+        Ok(sum)
+    }
+
+    /// A file from elsewhere.
+    async fn one(&self, source: &str, next: &AtomicUsize) -> Result<Report, transcoder::Error> {
+        let fetched = tokio::select! {
+            fetched = Fetched::new(self.fetch, source, &self.config.work_dir) => fetched,
+            () = self.cancel.cancelled() => {
+                return Ok(Report { unfinished: 1, ..Report::default() });
+            }
+        };
+        match fetched {
+            Ok(fetched) => {
+                let paths = vec![fetched.path.clone()];
+                self.some(paths, next, Some((&fetched, source))).await
+            }
+            Err(error) => {
+                let job = next.fetch_add(1, Relaxed);
+                let path = PathBuf::from(source);
+                let failure = Failure {
+                    path: path.clone(),
+                    error: Arc::new(transcoder::Error::NotBrought {
+                        code: error.code(),
+                        transient: error.is_transient(),
+                        what: error.to_string(),
+                    }),
+                };
+                (self.heard)(Event::Found {
+                    job,
+                    path: path.clone(),
+                    bytes: 0,
+                });
+                (self.heard)(Event::Failed {
+                    job,
+                    path,
+                    error: Arc::clone(&failure.error),
+                });
+                Ok(Report {
+                    failures: vec![failure],
+                    ..Report::default()
+                })
+            }
+        }
+    }
+
+    /// Files here. Jobs count on from `next`; a fetched file goes by the name of its source.
+    async fn some(
+        &self,
+        paths: Vec<PathBuf>,
+        next: &AtomicUsize,
+        fetched: Option<(&Fetched, &str)>,
+    ) -> Result<Report, transcoder::Error> {
+        let first = next.load(Relaxed);
+        let named = |path: &mut PathBuf| {
+            if let Some((fetched, source)) = fetched
+                && fetched.is(path)
+            {
+                *path = PathBuf::from(source);
+            }
+        };
+        let heard = |mut event: Event| {
+            match &mut event {
+                Event::Found { job, path, .. } | Event::Failed { job, path, .. } => {
+                    *job += first;
+                    next.fetch_max(*job + 1, Relaxed);
+                    named(path);
+                }
+                Event::Started { job }
+                | Event::Progress { job, .. }
+                | Event::Stored { job, .. }
+                | Event::Published { job, .. } => *job += first,
+            }
+            (self.heard)(event);
+        };
+        let config = self.config.clone();
+        let mut report = transcoder::ingest(config, paths, heard, self.cancel.clone()).await?;
+        for failure in &mut report.failures {
+            named(&mut failure.path);
+        }
+        Ok(report)
+    }
+}
+
+/// An event as one line. What a file comes to has a `status`.
 #[expect(clippy::print_stdout, reason = "the command's result")]
 fn print_json(event: &Event) {
     let line = match event {
-        Event::Published { track, fresh, .. } => serde_json::json!({
-            "status": if *fresh { "published" } else { "present" },
+        Event::Found { job, path, bytes } => serde_json::json!({
+            "event": "found", "job": job, "file": path, "bytes": bytes,
+        }),
+        Event::Started { job } => serde_json::json!({ "event": "started", "job": job }),
+        Event::Progress {
+            job,
+            stage,
+            fraction,
+        } => serde_json::json!({
+            "event": "progress", "job": job, "stage": stage.as_str(), "fraction": fraction,
+        }),
+        Event::Stored {
+            job,
+            rendition,
+            bytes,
+            resumed,
+        } => serde_json::json!({
+            "event": "stored", "job": job, "rendition": rendition, "bytes": bytes,
+            "resumed": resumed,
+        }),
+        Event::Published { job, track, fresh } => serde_json::json!({
+            "event": "ended", "job": job, "status": if *fresh { "published" } else { "present" },
             "track": track.id, "revision": track.revision, "title": track.tags.title,
             "file": track.source.file_name, "hls": format!("/v1/tracks/{}/index.m3u8", track.id),
         }),
-        Event::Failed { path, error, .. } => serde_json::json!({
-            "status": "failed", "file": path, "error": error.to_string(), "reason": error.code(),
+        Event::Failed { job, path, error } => serde_json::json!({
+            "event": "ended", "job": job, "status": "failed", "file": path,
+            "error": error.to_string(), "reason": error.code(),
         }),
-        _ => return,
     };
     println!("{line}");
+}
+
+#[expect(clippy::print_stdout, reason = "the command's result")]
+fn print_totals(outcome: &Outcome, progress: &Progress) {
+    let (seconds, speed) = progress.speed();
+    let line = serde_json::json!({
+        "event": "summary", "tracks": outcome.tracks.len(), "failed": outcome.failures.len(),
+        "unfinished": outcome.unfinished, "unregistered": outcome.unregistered,
+        "seconds": seconds, "times_real_time": speed,
+    });
+    println!("{line}");
+}
+
+/// Says what would be done; the exit code says whether nothing is in the way.
+#[expect(clippy::print_stdout, reason = "the command's result")]
+async fn dry_run(
+    store: Arc<dyn ObjectStore>,
+    sources: Sources,
+    isolation: Isolation,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let mut config = transcoder::Config::new(store, std::env::temp_dir());
+    config.isolation = isolation;
+    let plans = transcoder::survey(config, sources.paths).await?;
+    let nothing = plans.is_empty() && sources.remote.is_empty();
+    anyhow::ensure!(!nothing, "no audio files found");
+    for source in sources.remote {
+        match json {
+            true => println!(
+                "{}",
+                serde_json::json!({ "event": "planned", "status": "remote", "file": source })
+            ),
+            false => println!("would fetch    {source}"),
+        }
+    }
+    let mut clear = true;
+    for plan in plans {
+        let path = plan.path.display();
+        let (status, words) = match &plan.standing {
+            Ok(Standing::New) => ("new", format!("would publish  {path}")),
+            Ok(Standing::Present(track)) => ("present", format!("already there  {track}  {path}")),
+            Err(error) => {
+                clear = false;
+                ("failed", format!("would fail     {path}: {error}"))
+            }
+        };
+        if json {
+            let error = plan.standing.err().map(|error| error.to_string());
+            let line = serde_json::json!({
+                "event": "planned", "status": status, "file": plan.path, "bytes": plan.bytes,
+                "error": error,
+            });
+            println!("{line}");
+        } else {
+            println!("{words}");
+        }
+    }
+    Ok(if clear {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 #[expect(clippy::print_stdout, reason = "the command's result")]
@@ -233,7 +462,7 @@ fn print_jobs(jobs: &[Job], json: bool) -> anyhow::Result<ExitCode> {
 }
 
 #[expect(clippy::print_stdout, reason = "the command's result")]
-fn print_summary(outcome: &Outcome, data: &DataDir) -> anyhow::Result<()> {
+fn print_summary(outcome: &Outcome, data: &DataDir, progress: &Progress) -> anyhow::Result<()> {
     for track in &outcome.tracks {
         println!(
             "{}  {}  ({}, {} renditions)",
@@ -243,8 +472,17 @@ fn print_summary(outcome: &Outcome, data: &DataDir) -> anyhow::Result<()> {
             track.renditions.len(),
         );
     }
-    if outcome.failed > 0 {
-        println!("{} files failed; the reasons stand above", outcome.failed);
+    let (seconds, speed) = progress.speed();
+    let speed = speed.map_or_else(String::new, |speed| format!(", {speed:.0}× real time"));
+    println!("\n{} tracks in {seconds:.0} s{speed}", outcome.tracks.len());
+    if outcome.unfinished > 0 {
+        println!("{} files not begun or not finished", outcome.unfinished);
+    }
+    if !outcome.failures.is_empty() {
+        println!("{} failed:", outcome.failures.len());
+        for failure in &outcome.failures {
+            println!("  {}: {}", failure.path.display(), failure.error);
+        }
     }
     let Some(track) = outcome.tracks.first() else {
         return Ok(());

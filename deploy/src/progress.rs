@@ -5,11 +5,11 @@ use std::{
     collections::HashMap,
     io::IsTerminal as _,
     sync::{Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use transcoder::Event;
+use transcoder::{Event, Stage};
 
 /// Resolution of a file's bar.
 const STEPS: u64 = 1000;
@@ -19,13 +19,87 @@ pub(crate) struct Progress {
     screen: MultiProgress,
     whole: ProgressBar,
     terminal: bool,
+    since: Instant,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    bars: HashMap<usize, ProgressBar>,
-    names: HashMap<usize, String>,
+    files: HashMap<usize, File>,
+    tally: Tally,
+}
+
+/// A file that is not over.
+struct File {
+    name: String,
+    bytes: u64,
+    bar: Option<ProgressBar>,
+    stage: Stage,
+    /// 0–1.
+    done: f64,
+    /// Renditions in the store.
+    stored: Vec<String>,
+}
+
+/// Sums over all files. Pure.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Tally {
+    bytes: u64,
+    /// Of files that are over.
+    bytes_over: u64,
+    /// Of files under way, by what is done of them.
+    bytes_part: f64,
+    /// Sound newly published, in seconds.
+    sound_s: f64,
+}
+
+impl Tally {
+    /// What is done of the whole, 0–1.
+    fn fraction(&self) -> f64 {
+        (self.bytes_over as f64 + self.bytes_part) / self.bytes.max(1) as f64
+    }
+
+    /// Seconds until the end, if it goes on like this. `None` as long as that is a guess.
+    fn left_s(&self, elapsed_s: f64) -> Option<f64> {
+        let fraction = self.fraction();
+        (fraction > 0.02 && elapsed_s > 2.0)
+            .then(|| elapsed_s * (1.0 - fraction.min(1.0)) / fraction)
+    }
+
+    /// Published seconds of sound for each second.
+    fn speed(&self, elapsed_s: f64) -> Option<f64> {
+        (self.sound_s > 0.0 && elapsed_s > 0.0).then(|| self.sound_s / elapsed_s)
+    }
+
+    /// Both in words.
+    fn words(&self, elapsed_s: f64) -> String {
+        let mut words = Vec::new();
+        if let Some(speed) = self.speed(elapsed_s) {
+            words.push(format!("{speed:.0}× real time"));
+        }
+        if let Some(left) = self.left_s(elapsed_s).filter(|left| *left >= 1.0) {
+            words.push(format!("{} left", clock(left)));
+        }
+        words.join(", ")
+    }
+}
+
+/// What of a file's work is done: reading takes little of it, and storing not much more.
+fn overall(stage: Stage, fraction: f64) -> f64 {
+    let percent = match stage {
+        Stage::Hash => 3.0 * fraction,
+        Stage::Encode => 3.0 + 92.0 * fraction,
+        Stage::Store => 95.0 + 5.0 * fraction,
+    };
+    percent / 100.0
+}
+
+fn clock(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole / 3600 {
+        0 => format!("{}:{:02}", whole / 60, whole % 60),
+        hours => format!("{hours}:{:02}:{:02}", whole / 60 % 60, whole % 60),
+    }
 }
 
 impl Progress {
@@ -38,7 +112,7 @@ impl Progress {
             MultiProgress::new()
         };
         let whole = screen.add(ProgressBar::new(0));
-        whole.set_style(style("{bar:30} {pos}/{len} files  {elapsed} {msg}"));
+        whole.set_style(style("{bar:30} {pos}/{len} files  {elapsed}  {msg}"));
         if terminal && !quiet {
             whole.enable_steady_tick(Duration::from_millis(250));
         }
@@ -46,6 +120,7 @@ impl Progress {
             screen,
             whole,
             terminal: terminal || quiet,
+            since: Instant::now(),
             state: Mutex::default(),
         }
     }
@@ -54,29 +129,50 @@ impl Progress {
     pub(crate) fn event(&self, event: &Event) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
-            Event::Found { job, path, .. } => {
+            Event::Found { job, path, bytes } => {
                 let name = path.file_name().map_or_else(
                     || path.display().to_string(),
                     |n| n.to_string_lossy().into_owned(),
                 );
-                state.names.insert(*job, name);
+                state.tally.bytes += bytes;
+                state.files.insert(
+                    *job,
+                    File {
+                        name,
+                        bytes: *bytes,
+                        bar: None,
+                        stage: Stage::Hash,
+                        done: 0.0,
+                        stored: Vec::new(),
+                    },
+                );
                 self.whole.inc_length(1);
             }
             Event::Started { job } => {
-                let bar = self
-                    .screen
-                    .insert_before(&self.whole, ProgressBar::new(STEPS));
-                bar.set_style(style("{bar:30} {percent:>3} %  {wide_msg}"));
-                bar.set_message(state.names.get(job).cloned().unwrap_or_default());
-                state.bars.insert(*job, bar);
-            }
-            Event::Progress { job, fraction, .. } => {
-                if let Some(bar) = state.bars.get(job) {
-                    bar.set_position((*fraction * STEPS as f64) as u64);
+                if let Some(file) = state.files.get_mut(job) {
+                    let bar = ProgressBar::new(STEPS);
+                    let bar = self.screen.insert_before(&self.whole, bar);
+                    bar.set_style(style("{bar:30} {percent:>3} %  {wide_msg}"));
+                    file.bar = Some(bar);
+                    file.show();
                 }
             }
-            Event::Stored { .. } => {}
+            Event::Progress {
+                job,
+                stage,
+                fraction,
+            } => self.moved(&mut state, *job, |file| {
+                file.stage = *stage;
+                // Storing a part of a long file's renditions does not undo what was encoded.
+                file.done = file.done.max(overall(*stage, *fraction));
+            }),
+            Event::Stored { job, rendition, .. } => self.moved(&mut state, *job, |file| {
+                file.stored.push(rendition.clone());
+            }),
             Event::Published { job, track, fresh } => {
+                if *fresh {
+                    state.tally.sound_s += track.duration_s;
+                }
                 self.end(&mut state, *job);
                 let note = if *fresh { "published" } else { "already there" };
                 self.line(&format!("{note}  {}  {}", track.id, title(track)));
@@ -94,12 +190,38 @@ impl Progress {
         let _ = self.screen.clear();
     }
 
-    fn end(&self, state: &mut State, job: usize) {
-        if let Some(bar) = state.bars.remove(&job) {
-            bar.finish_and_clear();
+    /// Seconds since the start, and seconds of sound published for each of them.
+    pub(crate) fn speed(&self) -> (f64, Option<f64>) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let elapsed_s = self.since.elapsed().as_secs_f64();
+        (elapsed_s, state.tally.speed(elapsed_s))
+    }
+
+    fn moved(&self, state: &mut State, job: usize, change: impl FnOnce(&mut File)) {
+        if let Some(file) = state.files.get_mut(&job) {
+            let before = file.done;
+            change(file);
+            file.show();
+            state.tally.bytes_part += (file.done - before) * file.bytes as f64;
+            self.tell(state);
         }
-        state.names.remove(&job);
+    }
+
+    fn end(&self, state: &mut State, job: usize) {
+        if let Some(file) = state.files.remove(&job) {
+            state.tally.bytes_part -= file.done * file.bytes as f64;
+            state.tally.bytes_over += file.bytes;
+            if let Some(bar) = file.bar {
+                bar.finish_and_clear();
+            }
+        }
         self.whole.inc(1);
+        self.tell(state);
+    }
+
+    fn tell(&self, state: &State) {
+        let elapsed_s = self.since.elapsed().as_secs_f64();
+        self.whole.set_message(state.tally.words(elapsed_s));
     }
 
     fn line(&self, text: &str) {
@@ -111,6 +233,18 @@ impl Progress {
                 eprintln!("{text}");
             }
         }
+    }
+}
+
+impl File {
+    fn show(&self) {
+        let Some(bar) = &self.bar else { return };
+        bar.set_position((self.done * STEPS as f64) as u64);
+        let stored = match self.stored.as_slice() {
+            [] => String::new(),
+            ids => format!("  stored {}", ids.join(" ")),
+        };
+        bar.set_message(format!("{}  {}{stored}", self.name, self.stage.as_str()));
     }
 }
 
@@ -126,4 +260,33 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("━╸─")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn speed_and_remaining_time_follow_the_work() {
+        let mut tally = Tally {
+            bytes: 100,
+            ..Tally::default()
+        };
+        assert_eq!(tally.words(10.0), "", "nothing is known yet");
+        tally.bytes_over = 20;
+        tally.bytes_part = 5.0;
+        tally.sound_s = 200.0;
+        assert_eq!(tally.words(10.0), "20× real time, 0:30 left");
+        tally.bytes_over = 100;
+        tally.bytes_part = 0.0;
+        assert_eq!(tally.words(10.0), "20× real time");
+        assert_eq!(clock(3661.0), "1:01:01");
+    }
+
+    #[test]
+    fn stages_follow_each_other_without_a_gap() {
+        assert_eq!(overall(Stage::Hash, 1.0), overall(Stage::Encode, 0.0));
+        assert_eq!(overall(Stage::Encode, 1.0), overall(Stage::Store, 0.0));
+        assert_eq!(overall(Stage::Store, 1.0), 1.0);
+    }
 }

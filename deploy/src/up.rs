@@ -16,10 +16,12 @@ use transcoder::isolate::Bounds;
 
 use crate::{
     data::{DataDir, RecordGuard, Running, write_whole},
+    fetch::FetchArgs,
     ingest, isolation,
     pending::Pending,
     progress::Progress,
     shutdown,
+    sources::Sources,
 };
 
 /// What `segue up` takes.
@@ -218,14 +220,18 @@ async fn demo(
             threads: None,
             isolation: isolation::process(Bounds::default()),
             checkpoint_from: transcoder::CHECKPOINT_FROM,
-            paths: files,
+            fetch: &FetchArgs::none(),
+            sources: Sources {
+                paths: files,
+                remote: Vec::new(),
+            },
         },
         cancel.clone(),
         |event| progress.event(event),
     )
     .await;
     progress.finish();
-    if outcome?.failed == 0 && !cancel.is_cancelled() {
+    if outcome?.failures.is_empty() && !cancel.is_cancelled() {
         std::fs::write(done, b"")?;
     }
     Ok(())

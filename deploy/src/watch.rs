@@ -11,7 +11,7 @@ use origin::jobs::Queue;
 use tokio_util::sync::CancellationToken;
 use transcoder::Isolation;
 
-use crate::enqueue;
+use crate::{enqueue, sources::Sources};
 
 /// A file's state as far as a change shows in it.
 type Stamp = (u64, SystemTime);
@@ -54,8 +54,11 @@ impl Folder {
         while !cancel.is_cancelled() {
             let ready = self.look().await?;
             if !ready.is_empty() {
-                let paths = ready.keys().cloned().collect();
-                match enqueue::files(&*queue, paths, 0, isolation.clone()).await {
+                let sources = Sources {
+                    paths: ready.keys().cloned().collect(),
+                    remote: Vec::new(),
+                };
+                match enqueue::sources(&*queue, sources, 0, isolation.clone()).await {
                     Ok(_) => self.settled.extend(ready),
                     Err(error) => tracing::warn!("not put into the queue: {error:#}"),
                 }

@@ -12,7 +12,9 @@ use storage::ObjectStore;
 use tokio_util::sync::CancellationToken;
 use transcoder::Isolation;
 
-use crate::{attempt, data::DataDir, isolation, queue::QueueArgs, shutdown, watch};
+use crate::{
+    attempt, data::DataDir, fetch::FetchArgs, isolation, queue::QueueArgs, shutdown, watch,
+};
 
 /// Longest wait before a queue that failed is asked again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -62,6 +64,9 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     isolation: isolation::FileLimits,
+
+    #[command(flatten)]
+    fetch: FetchArgs,
 }
 
 /// What a worker works with.
@@ -76,6 +81,7 @@ pub(crate) struct Worker {
     pub(crate) threads: Option<usize>,
     pub(crate) isolation: Isolation,
     pub(crate) checkpoint_from: u64,
+    pub(crate) fetch: FetchArgs,
 }
 
 /// Runs until SIGINT or SIGTERM; jobs under way are given back.
@@ -107,6 +113,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         threads: args.threads,
         isolation: args.isolation.isolation(),
         checkpoint_from: args.isolation.checkpoint_from,
+        fetch: args.fetch,
     });
     tracing::info!(name = worker.name, queue = ?worker.queue, "working");
     let mut tasks = tokio::task::JoinSet::new();

@@ -49,6 +49,16 @@ pub enum Error {
         /// What the notice gives.
         reason: String,
     },
+    /// The file is elsewhere, and could not be brought here.
+    #[error("{what}")]
+    NotBrought {
+        /// A stable name of the reason.
+        code: &'static str,
+        /// The reason.
+        what: String,
+        /// Whether it may go better another time.
+        transient: bool,
+    },
     /// The ingest was cancelled.
     #[error("was cancelled")]
     Cancelled,
@@ -71,6 +81,7 @@ impl Error {
             Error::Internal(_) => "internal",
             Error::Twin(_) => "twin_failed",
             Error::TakenDown { .. } => "taken_down",
+            Error::NotBrought { code, .. } => code,
             Error::Cancelled => "cancelled",
             Error::Missing(_) => "missing",
         }
@@ -81,6 +92,7 @@ impl Error {
         match self {
             Error::Spool(_) | Error::Store(_) | Error::Internal(_) | Error::Cancelled => true,
             Error::Worker(fate) => fate.is_transient(),
+            Error::NotBrought { transient, .. } => *transient,
             _ => false,
         }
     }

@@ -214,6 +214,69 @@ pub async fn albums(
         .collect())
 }
 
+/// What an ingest of a file would meet.
+#[derive(Debug)]
+pub enum Standing {
+    /// Its bytes are not in the store, as this recipe would encode them.
+    New,
+    /// They are, as this track.
+    Present(manifests::TrackId),
+}
+
+/// What an ingest would do with a file.
+#[derive(Debug)]
+pub struct Planned {
+    /// The file.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// What it would meet, or why it would fail, as far as that shows without decoding it.
+    pub standing: Result<Standing, Error>,
+}
+
+/// Looks at files and folders as [`ingest`] would, and changes nothing.
+///
+/// # Errors
+/// [`Error::Internal`] where the search panicked.
+pub async fn survey(config: Config, inputs: Vec<PathBuf>) -> Result<Vec<Planned>, Error> {
+    let found = blocking(move || Ok(walk::walk(&inputs))).await?;
+    let mut plans: Vec<Planned> = found
+        .unreadable
+        .into_iter()
+        .map(|(path, error)| Planned {
+            path,
+            bytes: 0,
+            standing: Err(error),
+        })
+        .collect();
+    for File { path, bytes } in found.files {
+        let standing = standing(&config, path.clone()).await;
+        plans.push(Planned {
+            path,
+            bytes,
+            standing,
+        });
+    }
+    Ok(plans)
+}
+
+async fn standing(config: &Config, path: PathBuf) -> Result<Standing, Error> {
+    let (hash, _) = blocking(move || SourceHash::of(&path, |_| Ok(()))).await?;
+    let place = Place {
+        track: hash.track(),
+        revision: hash.revision(&config.recipe),
+    };
+    let shelf = Shelf {
+        store: config.storage.clone(),
+        place,
+    };
+    shelf.admitted().await?;
+    Ok(match shelf.published().await? {
+        Some(track) => Standing::Present(track.id),
+        None => Standing::New,
+    })
+}
+
 /// Walks the inputs and reads every file's album tags.
 fn find(
     inputs: &[PathBuf],

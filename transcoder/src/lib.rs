@@ -26,7 +26,8 @@ mod walk;
 
 pub use error::Error;
 pub use event::{Event, Failure, Report, Stage};
-pub use ingest::{CHECKPOINT_FROM, Config, albums, ingest};
+pub use ingest::{CHECKPOINT_FROM, Config, Planned, Standing, albums, ingest, survey};
 pub use isolate::Isolation;
 pub use recipe::Recipe;
 pub use source::Limits;
+pub use walk::may_be_audio;

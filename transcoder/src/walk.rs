@@ -108,6 +108,12 @@ fn is_hidden(path: &Path) -> bool {
         .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
+/// Whether a file of that name is looked at where it is found in a folder: neither hidden nor known
+/// not to be audio.
+pub fn may_be_audio(path: &Path) -> bool {
+    !is_hidden(path) && !is_known_other(path)
+}
+
 fn is_known_other(path: &Path) -> bool {
     path.extension()
         .and_then(|e| e.to_str())

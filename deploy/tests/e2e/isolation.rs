@@ -81,6 +81,7 @@ impl Ingest {
         let mut lines: Vec<Value> = String::from_utf8_lossy(&output.stdout)
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
+            .filter(|line: &Value| line["status"].is_string())
             .collect();
         lines.sort_by_key(|line| line["status"] != "failed");
         assert_eq!(lines.len(), 2, "{lines:?}\n{words}");

@@ -34,6 +34,7 @@ mod resume;
 mod rules;
 mod s3;
 mod signal;
+mod sources;
 mod stack;
 mod supply;
 mod takedown;

@@ -225,7 +225,9 @@ fn batch(
     let mut seen = 0;
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let line: Value = serde_json::from_str(line).unwrap();
-        let status = line["status"].as_str().unwrap();
+        let Some(status) = line["status"].as_str() else {
+            continue;
+        };
         let reason = match status {
             "failed" => line["reason"].as_str().unwrap(),
             _ => "published",

@@ -162,4 +162,29 @@ fn the_stack_runs_on_a_bucket() {
     let stack = Stack::start_with(&dir.join("fresh"), &["--storage", &url], &env);
     let albums = stack.get("/api/v1/albums").expect(200).json();
     assert_eq!(albums["albums"].as_array().unwrap().len(), 1, "{albums}");
+
+    // A prefix as a source: put `song.wav` there by way of the store's own HTTP.
+    let incoming = url.replace("/segue?", "/incoming?");
+    let inbox = format!("{}/music/incoming/album/song.wav", weed.endpoint);
+    let put = crate::tools::run(
+        crate::tools::command("curl")
+            .args(["-sf", "-T"])
+            .arg(&file)
+            .arg(&inbox),
+    );
+    assert!(put.status.success());
+    let output = stack::ingest_command(&dir.join("data"), &[])
+        .arg(&incoming)
+        .args(["--storage", &url])
+        .envs(env)
+        .output()
+        .unwrap();
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    let lines = stack::lines(&output);
+    assert_eq!(lines.len(), 1, "{words}");
+    assert_eq!(
+        (lines[0].status.as_str(), &lines[0].track),
+        ("present", track),
+        "{words}"
+    );
 }

@@ -225,6 +225,7 @@ pub(crate) fn lines(output: &Output) -> Vec<Line> {
     String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|line| line["status"].is_string())
         .map(|line| {
             let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
             Line {

@@ -81,9 +81,10 @@ async fn the_signing_key_is_for_its_owner_only() {
         |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&dir), 0o700);
     assert_eq!(mode(&dir.join("signing.json")), 0o600);
+    assert_eq!(mode(&dir.join("worker.key")), 0o600);
     assert_eq!(
         std::fs::read_dir(&dir).unwrap().count(),
-        1,
+        2,
         "no draft is left behind"
     );
     assert!(
