@@ -54,6 +54,9 @@ pub struct Inspection {
     pub problems: Vec<String>,
 }
 
+/// A last fragment should not be shorter: it is merged into the one before.
+const SHORTEST_LAST_S: f64 = 0.45;
+
 /// A file larger than this is not read.
 const MAX_BYTES: u64 = 2 << 30;
 
@@ -95,6 +98,7 @@ pub fn inspect(file: &[u8]) -> Inspection {
     }
     seen.check_index();
     seen.check_times();
+    seen.check_gapless();
     seen
 }
 
@@ -346,6 +350,66 @@ impl Inspection {
         }
         if self.rolls && self.fragments.iter().any(|f| f.rolling != f.samples as u64) {
             self.problem("a fragment whose samples are not all in the roll group");
+        }
+    }
+
+    /// Names what keeps a player from starting and ending with the sound, and what follows from it.
+    fn check_gapless(&mut self) {
+        let (opus, aac) = (
+            self.codec.starts_with("Opus"),
+            self.codec.starts_with("AAC"),
+        );
+        if self.fragments.is_empty() || !(opus || aac) {
+            return;
+        }
+        let (media, movie) = self.timescales;
+        if media != movie && !self.edits.is_empty() {
+            self.problem(format!(
+                "the movie timescale is {movie}, the media's {media}: edits, which are in movie ticks, \
+                 end beside the sample they mean"
+            ));
+        }
+        let start = self.edits.iter().find_map(|edit| edit.0);
+        match (start, self.pre_skip) {
+            (None, _) if aac => self.problem(
+                "no edit list: players guess the encoder's delay, Apple's as 2112 samples",
+            ),
+            (start, Some(skip)) if start.unwrap_or(0) != skip => self.problem(format!(
+                "the edit list skips {} samples, pre-skip says {skip}: players that go by the list \
+                 start beside the sound",
+                start.unwrap_or(0)
+            )),
+            _ => {}
+        }
+        if !self.rolls {
+            let frames = if opus { "80 ms" } else { "one frame" };
+            self.problem(format!(
+                "no roll group: after a seek players don't know that the decoder needs {frames} \
+                 before it sounds right"
+            ));
+        }
+        if self.index.is_empty() && self.fragments.len() > 1 {
+            self.problem("no `sidx`: a fragment can't be found without reading all before it");
+        }
+        if let [.., _, last] = self.fragments.as_slice() {
+            let seconds = last.duration as f64 / f64::from(media.max(1));
+            if seconds < SHORTEST_LAST_S {
+                self.problem(format!(
+                    "the last fragment has only {seconds:.3} s: a request for next to no sound"
+                ));
+            }
+        }
+        let coded: u64 = self.fragments.iter().map(|f| f.duration).sum();
+        if let [(Some(start), length)] = self.edits[..]
+            && media == movie
+            && length > 0
+            && coded > start + length
+        {
+            self.problem(format!(
+                "{} samples of padding are only in the edit list: players that know no end of it play \
+                 them",
+                coded - start - length
+            ));
         }
     }
 

@@ -264,3 +264,45 @@ fn a_length_hint_that_was_wrong_costs_padding_but_no_sound() {
         assert_eq!(sound::offset(&pcm, &decoded).0, 0);
     }
 }
+
+#[test]
+fn what_is_wrong_with_a_foreign_file_is_told() {
+    let Some(ffmpeg) = sound::ffmpegs().into_iter().last() else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let wav = dir.path().join("source.wav");
+    let pcm = sound::integers(&sound::music(48_000 * 9 + 700, 2, 48_000), 16);
+    sound::wav(&wav, &pcm, 2, 48_000, 16);
+    let check = |codec: &str, expected: &[&str]| {
+        let out = dir.path().join(format!("{codec}.mp4"));
+        let made = std::process::Command::new(&ffmpeg)
+            .args(["-v", "error", "-y", "-i"])
+            .arg(&wav)
+            .args([
+                "-c:a",
+                codec,
+                "-movflags",
+                "cmaf",
+                "-frag_duration",
+                "3000000",
+            ])
+            .arg(&out)
+            .status()
+            .unwrap();
+        assert!(made.success());
+        let seen = inspect::inspect(&fs::read(&out).unwrap());
+        for words in expected {
+            let told = seen.problems.iter().any(|p| p.contains(words));
+            assert!(told, "{codec}: `{words}` is not among {:#?}", seen.problems);
+        }
+    };
+    check("libopus", &["no roll group", "pre-skip says 312"]);
+    check("aac", &["no roll group", "no `sidx`"]);
+
+    // A cut-off file, and one that is no MP4.
+    let whole = fs::read(dir.path().join("aac.mp4")).unwrap();
+    let cut = inspect::inspect(&whole[..whole.len() - 10]);
+    assert!(cut.problems.iter().any(|p| p.contains("cut off")), "{cut}");
+    assert!(!inspect::inspect(b"OggS and so on").problems.is_empty());
+}

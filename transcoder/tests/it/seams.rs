@@ -147,6 +147,8 @@ fn a_stream_spliced_at_random_rungs_has_no_glitch_at_a_switch() {
     }
 }
 
+/// Priming is silence, not the end of the track before: an error of the usual size is what is left at a
+/// seam, so that a track's revision need not depend on its neighbours.
 #[test]
 fn tracks_that_run_into_each_other_have_no_click_between_them() {
     let Some(ffmpeg) = ffmpeg() else { return };
