@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{cache::store::Store, metrics::resident_bytes};
 
 /// How often memory is looked at.
-const PERIOD: Duration = Duration::from_millis(500);
+const PERIOD: Duration = Duration::from_millis(200);
 
 /// What is left free before the tier grows again, as a part of the configured memory: no growing and
 /// shrinking by turns.

@@ -23,8 +23,8 @@ pub struct Limits {
     #[serde(with = "units::duration")]
     pub idle: Duration,
     /// A request body or response on which the client makes no progress at all for this long is
-    /// cut off, and its connection with it on HTTP/1.1 and HTTP/2. 30 s: players that pause
-    /// reading come back with a range request.
+    /// cut off: its connection on HTTP/1.1, its stream on HTTP/2 and 3, and an HTTP/2 connection on
+    /// which nothing moves. 30 s: players that pause reading come back with a range request.
     #[serde(with = "units::duration")]
     pub stall: Duration,
     /// A client that has something to read must take it at no less than this many bytes per

@@ -113,6 +113,22 @@ async fn trailers_go_to_who_takes_them() {
 }
 
 #[tokio::test]
+async fn what_has_no_body_has_no_length() {
+    let nothing = "HTTP/1.1 204 No Content\r\ncache-control: no-store\r\ncontent-length: 0\r\n\r\n";
+    let edge = edge(raw_origin(nothing).await, |_| {}).await;
+    let got = exchange(
+        &edge,
+        "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+    )
+    .await;
+    assert!(got.starts_with("HTTP/1.1 204 "), "{got}");
+    assert!(
+        !got.contains("content-length") && !got.contains("transfer-encoding"),
+        "{got}"
+    );
+}
+
+#[tokio::test]
 async fn a_body_that_is_too_large_is_answered_not_reset() {
     let origin = object_origin(pattern(10)).await;
     let edge = edge(origin.address, |config| config.limits.body_size = 1_000).await;

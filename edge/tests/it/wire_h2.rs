@@ -17,6 +17,7 @@ const PROTOCOL: u32 = 0x1;
 const FLOW_CONTROL: u32 = 0x3;
 const STREAM_CLOSED: u32 = 0x5;
 const FRAME_SIZE: u32 = 0x6;
+const CANCEL: u32 = 0x8;
 const COMPRESSION: u32 = 0x9;
 const CALM: u32 = 0xb;
 
@@ -459,6 +460,37 @@ async fn no_more_is_sent_than_the_windows_take() {
     peer.send(&frame(WINDOW, 0, 0, &300_000_u32.to_be_bytes()))
         .await;
     assert_eq!(peer.data(300_000 - 65_535).await, [(1, 300_000 - 65_535)]);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_not_read_is_reset_and_the_others_go_on() {
+    let origin = object_origin(pattern(300_000)).await;
+    let edge = edge(origin.address, |config| {
+        config.limits.stall = Duration::from_millis(600);
+        config.limits.min_rate = 10_000;
+    });
+    let edge = edge.await;
+    edge.h2c().await.get("/", &[]).await;
+    let mut peer = Peer::new(&edge, &[(4, 1_000)]).await;
+    for stream in [1, 3] {
+        peer.send(&frame(HEADERS, WHOLE, stream, GET)).await;
+    }
+    // One is read all the time; of the other there is never room for more.
+    let more = 2_000_u32.to_be_bytes();
+    let reset = loop {
+        peer.send(&frame(WINDOW, 0, 1, &more)).await;
+        peer.send(&frame(WINDOW, 0, 0, &more)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let frames = peer.until_ping().await;
+        if let Some(reset) = frames.into_iter().find(|got| got.kind == RESET) {
+            break reset;
+        }
+    };
+    assert_eq!((reset.stream, reset.code()), (3, CANCEL));
+    peer.send(&frame(WINDOW, 0, 1, &more)).await;
+    assert_eq!(peer.wait(DATA).await.stream, 1);
+    let line = "segue_edge_cut_total{protocol=\"h2\",reason=\"stall\"}";
+    assert_eq!(edge.metric(line).await, 1);
 }
 
 #[tokio::test]

@@ -170,7 +170,8 @@ impl<S: Service> Connection<S> {
             taking.held = taking.held.saturating_sub(upload.claim());
             // Other interim responses are not for HTTP/1.1: clients take them for the final one.
             let word = |(_, status, _): &(u32, StatusCode, _)| *status == StatusCode::CONTINUE;
-            if taking.expected && news.interims.iter().any(word) {
+            let asked = matches!(self.stage, Stage::Asked(_));
+            if asked && taking.expected && news.interims.iter().any(word) {
                 taking.expected = false;
                 let word = b"HTTP/1.1 100 Continue\r\n\r\n";
                 self.out.put(|out| out.extend_from_slice(word));

@@ -101,7 +101,13 @@ pub(super) fn put_response(out: &mut Vec<u8>, response: &Response, framing: Fram
         hit.own(|name, value| put_field(out, name, value));
         return put_fields(out, fields);
     }
-    put_fields(out, fields);
+    // A 204 has none, whatever an upstream says (RFC 9110 §8.6).
+    let none = response.status == StatusCode::NO_CONTENT;
+    for (name, value) in fields {
+        if !(none && *name == header::CONTENT_LENGTH) {
+            put_field(out, name, value.as_bytes());
+        }
+    }
     put_framing(out, framing, fields);
     if !fields.contains_key(header::DATE) {
         put_field(out, &header::DATE, date::now().as_bytes());

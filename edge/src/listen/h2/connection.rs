@@ -112,6 +112,10 @@ impl<S: Service> Connection<S> {
         let mut any = self.take_news();
         any |= self.take_done(cx);
         any |= self.receive(cx, now)?;
+        for _ in 0..self.core.cut_stalled(now) {
+            self.shared.observer.metrics.cut(Protocol::H2, Cut::Stall);
+            any = true;
+        }
         self.core.pump();
         self.ask_bodies();
         any |= self.send(cx)?;

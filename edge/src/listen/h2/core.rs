@@ -14,6 +14,7 @@ use super::{
     reader::Reader,
     requests::Asked,
     sending::{HIGH, Sending},
+    stalls::Stalls,
     stream::{Recent, Stream, Streams},
 };
 use crate::{
@@ -90,6 +91,7 @@ pub(super) struct Core {
     leaving: bool,
     /// Why the connection ends; nothing is read any more.
     pub(super) closing: Option<Code>,
+    pub(super) stalls: Stalls,
 }
 
 impl Core {
@@ -123,6 +125,7 @@ impl Core {
             promised: MAX_31,
             leaving: false,
             closing: None,
+            stalls: Stalls::new(limits, now),
         };
         let mut settings = Vec::with_capacity(24);
         for (id, value) in [

@@ -18,6 +18,7 @@ mod receiving;
 mod requests;
 mod responses;
 mod sending;
+mod stalls;
 mod static_table;
 mod stream;
 mod table;

@@ -96,6 +96,8 @@ impl Core {
             interims: 0,
             answer: None,
             exchange: None,
+            sent: 0,
+            waiting: None,
             job: None,
         };
         Ok(Some(Asked {

@@ -109,6 +109,7 @@ impl Sending {
                     let data = answer.take(most as usize);
                     self.window -= data.len() as i64;
                     stream.window -= data.len() as i64;
+                    stream.sent += data.len() as u64;
                     if let Some(exchange) = &mut stream.exchange {
                         exchange.sent(data.len());
                     }

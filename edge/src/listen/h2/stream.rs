@@ -2,7 +2,7 @@
 
 use futures_util::stream::AbortHandle;
 
-use super::{answer::Answer, receiving::Receiving};
+use super::{answer::Answer, receiving::Receiving, stalls::Waiting};
 use crate::listen::{exchange::Exchange, priority::Priority};
 
 /// Closed streams that a connection remembers.
@@ -23,6 +23,10 @@ pub(super) struct Stream {
     pub(super) answer: Option<Answer>,
     /// Since the service was asked.
     pub(super) exchange: Option<Exchange>,
+    /// Bytes of the response's body that were written.
+    pub(super) sent: u64,
+    /// Since its client was first seen to take no more.
+    pub(super) waiting: Option<Waiting>,
     /// What the service, or the response's body, is being waited for with.
     pub(super) job: Option<AbortHandle>,
 }
