@@ -82,8 +82,7 @@ impl Hit {
         static BYTES: HeaderValue = HeaderValue::from_static("bytes");
         let headers = &self.stored.headers;
         let ranges = (!headers.contains_key(ACCEPT_RANGES)).then_some((&ACCEPT_RANGES, &BYTES));
-        let ours = |name: &HeaderName| *name == CONTENT_LENGTH || *name == CONTENT_RANGE;
-        let kept = headers.iter().filter(move |(name, _)| !ours(name));
+        let kept = headers.iter().filter(|(name, _)| **name != CONTENT_LENGTH);
         kept.chain(ranges)
     }
 
@@ -166,7 +165,10 @@ pub(crate) fn answer(
     let conditional = [IF_NONE_MATCH, IF_MODIFIED_SINCE]
         .iter()
         .any(|name| asked.headers.contains_key(name));
-    let whole = stored.status == StatusCode::OK && stored.piece.is_none();
+    // A `Content-Range` beside a 200 means nothing, and is passed on as it came.
+    let whole = stored.status == StatusCode::OK
+        && stored.piece.is_none()
+        && !stored.headers.contains_key(CONTENT_RANGE);
     if asked.method != Method::GET || conditional || !whole {
         return None;
     }

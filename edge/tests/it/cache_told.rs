@@ -138,3 +138,31 @@ async fn names_share_what_is_stored_unless_the_upstream_sees_them() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_hit_says_what_any_other_answer_says() {
+    use edge::exchange::Service as _;
+    let origin = Origin::new();
+    let edge = edge(&origin).await;
+    let fields = [
+        ("etag", "\"1\""),
+        ("link", "</a>; rel=next"),
+        ("link", "</b>; rel=last"),
+        ("set-cookie", "a=b"),
+        ("x-odd", "a,  b\t\"c\""),
+    ];
+    for (target, more) in [
+        ("/plain", &fields[..]),
+        ("/ranges", &[("accept-ranges", "none")]),
+        ("/odd", &[("content-range", "bytes 0-0/1")]),
+    ] {
+        origin.put(target, resource("max-age=60", more));
+        get(&edge, target, &[]).await;
+        // A HEAD goes the long way.
+        let [hit, head] = [Method::GET, Method::HEAD].map(|method| request(method, target, &[]));
+        let hit = read(edge.serve(hit).await).await;
+        let head = read(edge.serve(head).await).await;
+        assert!(hit.is_hit() && head.is_hit(), "{target}");
+        assert_eq!(hit.headers, head.headers, "{target}");
+    }
+}
