@@ -15,12 +15,14 @@ of them. Prints tables and writes the figures as JSON.
 """
 
 import argparse
+import functools
 import json
 import os
 import re
 import shutil
 import signal
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -44,6 +46,21 @@ def free_port() -> int:
                 return port
             except OSError:
                 continue
+
+
+@functools.cache
+def context(alpn: str) -> ssl.SSLContext:
+    """One for all connections: each would read the system's certificates."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+    made.set_alpn_protocols([alpn])
+    return made
+
+
+def literal(index: int, value: bytes) -> bytes:
+    """A field without indexing, its name from the static table (RFC 7541 §6.2.2)."""
+    name = bytes([index]) if index < 15 else bytes([0x0F, index - 15])
+    return name + bytes([len(value)]) + value
 
 
 def family(pid: int) -> list[int]:

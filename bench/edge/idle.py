@@ -13,7 +13,6 @@ connections are a quarter as many.
 
 import argparse
 import asyncio
-import functools
 import re
 import resource
 import shutil
@@ -26,7 +25,17 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from bench import OBJECT_BYTES, Server, caddy, enter_namespace, family, free_port, nginx  # noqa: E402
+from bench import (  # noqa: E402
+    OBJECT_BYTES,
+    Server,
+    caddy,
+    context,
+    enter_namespace,
+    family,
+    free_port,
+    literal,
+    nginx,
+)
 
 # From the last answer to the look at memory: allocators give back what they don't need for long.
 SETTLE_S = 3
@@ -38,15 +47,6 @@ def rss_kib(pid: int) -> int:
         status = Path(f"/proc/{member}/status").read_text()
         total += int(re.search(r"VmRSS:\s+(\d+)", status)[1])
     return total
-
-
-@functools.cache
-def context(alpn: str) -> ssl.SSLContext:
-    """One for all connections: each would read the system's certificates."""
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
-    made.set_alpn_protocols([alpn])
-    return made
 
 
 def tls(port: int, alpn: str) -> ssl.SSLSocket:
@@ -72,12 +72,6 @@ def open_h1(port: int) -> ssl.SSLSocket:
     while len(body) < 2048:
         body += read_some(connection)
     return connection
-
-
-def literal(index: int, value: bytes) -> bytes:
-    """A field without indexing, its name from the static table (RFC 7541 §6.2.2)."""
-    name = bytes([index]) if index < 15 else bytes([0x0F, index - 15])
-    return name + bytes([len(value)]) + value
 
 
 def open_h2(port: int) -> ssl.SSLSocket:

@@ -18,7 +18,6 @@ than twice of what was read. "Read" counts whole slices, as an edge must fetch t
 
 import argparse
 import asyncio
-import functools
 import multiprocessing
 import random
 import re
@@ -33,7 +32,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from bench import Server, free_port  # noqa: E402
+from bench import Server, context, free_port, literal  # noqa: E402
 
 TRACK = 3 << 20
 SLICE = 256 << 10
@@ -114,15 +113,6 @@ def connect(port: int) -> socket.socket:
     return connection
 
 
-@functools.cache
-def context(alpn: str) -> ssl.SSLContext:
-    """One for all connections: each would read the system's certificates."""
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
-    made.set_alpn_protocols([alpn])
-    return made
-
-
 def secure(port: int, alpn: str, receive: int = 0) -> ssl.SSLSocket:
     connection = connect(port)
     if receive:
@@ -132,12 +122,6 @@ def secure(port: int, alpn: str, receive: int = 0) -> ssl.SSLSocket:
 
 def h1_request(track: int, start: int, end: int) -> bytes:
     return f"GET /track/{track} HTTP/1.1\r\nhost: localhost\r\nrange: bytes={start}-{end - 1}\r\n\r\n".encode()
-
-
-def literal(index: int, value: bytes) -> bytes:
-    """A field without indexing, its name from the static table (RFC 7541 §6.2.2)."""
-    name = bytes([index]) if index < 15 else bytes([0x0F, index - 15])
-    return name + bytes([len(value)]) + value
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
