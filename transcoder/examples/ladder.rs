@@ -1,7 +1,9 @@
 //! What the ladder costs: CPU seconds of each rung alone, of the whole ingest, and of ffmpeg
 //! making the same ladder in one command.
 //!
-//!     cargo run --profile dist -p transcoder --example ladder -- FILE [FFMPEG]
+//!     cargo run --release -p transcoder --example ladder -- FILE [FFMPEG | --ingest]
+//!
+//! With `--ingest` the whole ingest alone, for profilers.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 use std::{
@@ -26,13 +28,23 @@ use transcoder::{
 fn main() {
     let mut args = std::env::args().skip(1);
     let Some(file) = args.next().map(PathBuf::from) else {
-        println!("usage: ladder FILE [FFMPEG]");
+        println!("usage: ladder FILE [FFMPEG | --ingest]");
         return;
     };
+    let peer_program = args.next();
+    if peer_program.as_deref() == Some("--ingest") {
+        whole(&file, None);
+        return;
+    }
     let seconds = stages(&file);
-    whole(&file, seconds);
-    if let Some(ffmpeg) = args.next() {
-        peer(&ffmpeg, &file, seconds);
+    let ours = whole(&file, Some(seconds));
+    if let Some(ffmpeg) = peer_program {
+        let theirs = peer(&ffmpeg, &file, seconds);
+        println!(
+            "ingest / ffmpeg: {:.2} of the CPU time, {:.2} of the time",
+            ours.0 / theirs.0,
+            ours.1 / theirs.1
+        );
     }
 }
 
@@ -50,10 +62,12 @@ impl Clock {
         }
     }
 
-    fn print(&self, what: &str, seconds: f64) {
+    /// Prints and returns CPU and wall-clock seconds.
+    fn print(&self, what: &str, seconds: f64) -> (f64, f64) {
         let (cpu, wall) = (cpu_s() - self.cpu_s, self.wall.elapsed().as_secs_f64());
         let speed = seconds / cpu.max(1e-3);
         println!("{what:12} {cpu:8.2} CPU s  {wall:8.2} s  {speed:7.1} s of sound per CPU second");
+        (cpu, wall)
     }
 }
 
@@ -156,8 +170,8 @@ fn interleave<T: Copy>(planes: &[Vec<T>]) -> Vec<T> {
         .collect()
 }
 
-/// The whole way into a store on this machine.
-fn whole(file: &Path, seconds: f64) {
+/// The whole way into a store on this machine. Without a length no speed is printed.
+fn whole(file: &Path, seconds: Option<f64>) -> (f64, f64) {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(storage::Directory::open(dir.path().join("store")).unwrap());
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -171,11 +185,11 @@ fn whole(file: &Path, seconds: f64) {
     );
     let report = runtime.block_on(ingest).unwrap();
     assert_eq!(report.published, 1, "{:?}", report.failures);
-    clock.print("whole ingest", seconds);
+    clock.print("whole ingest", seconds.unwrap_or(0.0))
 }
 
 /// The same ladder by ffmpeg. It has no HE-AAC encoder: AAC-LC stands in for that rung.
-fn peer(ffmpeg: &str, file: &Path, seconds: f64) {
+fn peer(ffmpeg: &str, file: &Path, seconds: f64) -> (f64, f64) {
     let dir = tempfile::tempdir().unwrap();
     let mut command = Command::new(ffmpeg);
     command.args(["-v", "error", "-i"]).arg(file);
@@ -200,5 +214,5 @@ fn peer(ffmpeg: &str, file: &Path, seconds: f64) {
     let clock = Clock::start();
     let done = command.stdin(Stdio::null()).status().unwrap();
     assert!(done.success());
-    clock.print("ffmpeg", seconds);
+    clock.print("ffmpeg", seconds)
 }

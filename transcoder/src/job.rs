@@ -124,18 +124,18 @@ pub(crate) fn encode(file: File, bench: Bench<'_>) -> Result<Outcome, Error> {
             let rendition = Rendition::new(&rung, input, spool)?;
             let (sender, receiver) = sync_channel(QUEUE);
             lines.push(Line {
-                lossless: matches!(rung.settings, Settings::Flac { .. }),
+                kind: Kind::of(&rung.settings),
                 sender,
             });
-            workers.push((
-                slot,
-                rung,
-                scope.spawn(move || run_encoder(rendition, &receiver)),
-            ));
+            let name = rung.id.clone();
+            let worker = named(scope, name, move || run_encoder(rendition, &receiver));
+            workers.push((slot, rung, worker));
         }
         let (meter_sender, meter_blocks) = sync_channel::<Block>(QUEUE);
         let rate = format.sample_rate;
-        let meter = scope.spawn(move || listen(rate, channels, &meter_blocks));
+        let meter = named(scope, "listener".into(), move || {
+            listen(rate, channels, &meter_blocks)
+        });
 
         let mut feed = Feed::new(lines, meter_sender, input);
         let fed = feed.all(&mut source, &format, bench.on_progress);
@@ -186,6 +186,19 @@ pub(crate) fn encode(file: File, bench: Bench<'_>) -> Result<Outcome, Error> {
     })
 }
 
+/// Starts a thread that profilers and process lists know by its name.
+fn named<'scope, T: Send + 'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    name: String,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> thread::ScopedJoinHandle<'scope, T> {
+    thread::Builder::new()
+        .name(name)
+        .spawn_scoped(scope, work)
+        // As `Scope::spawn` does: `isolate` knows the words for want of memory.
+        .expect("failed to spawn thread")
+}
+
 /// Decodes a file for its loudness alone.
 pub(crate) fn measure(
     file: File,
@@ -218,9 +231,27 @@ enum Message {
     End(SourceLength),
 }
 
+/// What an encoder takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Resampled,
+    Quantised,
+    Native,
+}
+
+impl Kind {
+    fn of(settings: &Settings) -> Kind {
+        match settings {
+            Settings::Opus(_) => Kind::Resampled,
+            Settings::Aac(_) => Kind::Quantised,
+            Settings::Flac { .. } => Kind::Native,
+        }
+    }
+}
+
 /// The way to one encoder.
 struct Line {
-    lossless: bool,
+    kind: Kind,
     sender: SyncSender<Message>,
 }
 
@@ -270,7 +301,10 @@ struct Feed {
     meter: SyncSender<Block>,
     resampler: Resampler,
     input: Input,
+    /// For the source's depth.
     quantiser: Quantiser,
+    /// For AAC.
+    sixteen: Quantiser,
     gathered: Block,
     samples: u64,
 }
@@ -289,6 +323,7 @@ impl Feed {
             resampler,
             input,
             quantiser: Quantiser::new(input.depth.into()),
+            sixteen: Quantiser::new(i16::BITS),
             gathered: Block::default(),
             samples: 0,
         }
@@ -347,24 +382,36 @@ impl Feed {
             return Ok(());
         }
         self.samples += run.frames() as u64;
-        if self.lines.iter().any(|line| line.lossless) {
-            let pcm: Pcm = Pcm::Native(self.native(&run).into());
-            self.send(true, &pcm)?;
+        if self.wants(Kind::Native) {
+            let pcm = Pcm::Native(self.native(&run).into());
+            self.send(Kind::Native, &pcm)?;
         }
         let resampled = self.resampler.push(&planes(&run.samples));
         self.send_resampled(&resampled)?;
         self.meter.send(run).map_err(gone)
     }
 
-    fn send_resampled(&self, planes: &[Vec<f32>]) -> Result<(), Error> {
+    fn send_resampled(&mut self, planes: &[Vec<f32>]) -> Result<(), Error> {
         if planes.first().is_none_or(Vec::is_empty) {
             return Ok(());
         }
-        self.send(false, &Pcm::Resampled(interleave(planes, |s| s).into()))
+        if self.wants(Kind::Quantised) {
+            let sixteen = interleave(planes, |s| self.sixteen.sample(s) as i16);
+            self.send(Kind::Quantised, &Pcm::Quantised(sixteen.into()))?;
+        }
+        if self.wants(Kind::Resampled) {
+            let pcm = Pcm::Resampled(interleave(planes, |s| s).into());
+            self.send(Kind::Resampled, &pcm)?;
+        }
+        Ok(())
     }
 
-    fn send(&self, lossless: bool, pcm: &Pcm) -> Result<(), Error> {
-        for line in self.lines.iter().filter(|line| line.lossless == lossless) {
+    fn wants(&self, kind: Kind) -> bool {
+        self.lines.iter().any(|line| line.kind == kind)
+    }
+
+    fn send(&self, kind: Kind, pcm: &Pcm) -> Result<(), Error> {
+        for line in self.lines.iter().filter(|line| line.kind == kind) {
             line.sender
                 .send(Message::Sound(pcm.clone()))
                 .map_err(gone)?;

@@ -18,6 +18,9 @@ use crate::{
 pub enum Pcm {
     /// At 48 kHz, nominally −1…1: for the lossy codecs.
     Resampled(Arc<[f32]>),
+    /// The same in 16 bits, as AAC takes it: quantised once for all of its rungs. One track comes
+    /// either so or [`Resampled`](Pcm::Resampled) throughout.
+    Quantised(Arc<[i16]>),
     /// The source's own samples at its own rate, right-aligned: for FLAC.
     Native(Arc<[i32]>),
 }
@@ -115,6 +118,10 @@ impl<W: Write> Rendition<W> {
             (Encoder::Opus(opus), Pcm::Resampled(pcm)) => opus.push(pcm, &mut self.writer),
             #[cfg(feature = "fdk-aac")]
             (Encoder::Aac(aac, _), Pcm::Resampled(pcm)) => aac.push(pcm, &mut self.writer),
+            #[cfg(feature = "fdk-aac")]
+            (Encoder::Aac(aac, _), Pcm::Quantised(pcm)) => {
+                aac.push_quantised(pcm, &mut self.writer)
+            }
             (Encoder::Flac(flac), Pcm::Native(pcm)) => flac.push(pcm, &mut self.writer),
             _ => Err(Error::Internal(
                 "sound of the wrong kind for this encoder".into(),

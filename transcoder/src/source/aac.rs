@@ -93,7 +93,7 @@ mod fdk {
 
     use std::collections::VecDeque;
 
-    use fdk_aac_sys as sys;
+    use fdk::sys;
 
     use super::super::chunk::Chunk;
     use super::super::codec::{Lost, Shape};
