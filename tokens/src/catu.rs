@@ -3,14 +3,16 @@
 //! Every rule of a token must hold. Filename, stem and extension are cut as the implementations in
 //! the field cut them: the stem ends at the filename's first dot, the extension starts with it.
 
-use std::fmt;
+use std::{cell::RefCell, collections::VecDeque, fmt};
 
 use aws_lc_rs::digest;
 use regex::bytes::{Regex, RegexBuilder};
 
 use crate::{
     cbor::{Major, Reader, Writer},
-    limits::{MAX_REGEX_BYTES, MAX_REGEX_NESTING, MAX_REGEX_SIZE, MAX_REGEXES, MAX_RULES},
+    limits::{
+        KNOWN_REGEXES, MAX_REGEX_BYTES, MAX_REGEX_NESTING, MAX_REGEX_SIZE, MAX_REGEXES, MAX_RULES,
+    },
     reject::Reject,
     verify::Request,
 };
@@ -281,7 +283,7 @@ impl Matchers {
             let matcher = match &rule.matches {
                 Match::Regex(pattern) => match Prefixes::parse(pattern) {
                     Some(prefixes) => Matcher::Prefixes(prefixes),
-                    None => Matcher::Regex(regex(pattern)?),
+                    None => Matcher::Regex(known(pattern)?),
                 },
                 plain => Matcher::Plain(plain.clone()),
             };
@@ -324,6 +326,27 @@ impl Matcher {
             Self::Regex(regex) => regex.is_match(value.as_bytes()),
         }
     }
+}
+
+thread_local! {
+    /// Patterns compiled before, the last one first: an issuer writes the same ones into all of its
+    /// tokens, and compiling costs half as much as a signature. At most [`KNOWN_REGEXES`] a thread.
+    static KNOWN: RefCell<VecDeque<(Box<str>, Regex)>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// The pattern, compiled now or before.
+fn known(pattern: &str) -> Result<Regex, Reject> {
+    KNOWN.with_borrow_mut(|known| {
+        let found = known.iter().position(|(other, _)| **other == *pattern);
+        let entry = match found.and_then(|at| known.remove(at)) {
+            Some(entry) => entry,
+            None => (pattern.into(), regex(pattern)?),
+        };
+        let compiled = entry.1.clone();
+        known.push_front(entry);
+        known.truncate(KNOWN_REGEXES);
+        Ok(compiled)
+    })
 }
 
 fn regex(pattern: &str) -> Result<Regex, Reject> {
@@ -385,7 +408,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{Prefixes, regex};
+    use super::{KNOWN, KNOWN_REGEXES, Prefixes, known, regex};
 
     #[test]
     fn scope_patterns_need_no_automaton() {
@@ -406,6 +429,20 @@ mod tests {
         ] {
             assert!(Prefixes::parse(other).is_none(), "{other}");
         }
+    }
+
+    #[test]
+    fn patterns_known_are_few_and_each_itself() {
+        for round in 0..3 {
+            for n in 0..2 * KNOWN_REGEXES {
+                let compiled = known(&format!("^/{n}.$")).unwrap();
+                assert!(compiled.is_match(format!("/{n}x").as_bytes()), "{round}");
+                assert!(!compiled.is_match(format!("/{n}").as_bytes()), "{round}");
+                KNOWN.with_borrow(|known| assert!(known.len() <= KNOWN_REGEXES));
+            }
+        }
+        assert!(known("(").is_err());
+        assert!(known("^/0.$").unwrap().is_match(b"/0x"));
     }
 
     proptest! {

@@ -20,6 +20,8 @@ pub(crate) const MAX_REGEX_SIZE: usize = 64 << 10;
 pub(crate) const MAX_REGEX_NESTING: u32 = 8;
 /// Regular expressions within one token, since each costs a compilation.
 pub(crate) const MAX_REGEXES: usize = 4;
+/// Compiled regular expressions that a thread keeps for the next token.
+pub(crate) const KNOWN_REGEXES: usize = 8;
 /// Keys of a keyset.
 pub(crate) const MAX_KEYS: usize = 64;
 /// Tokens that a keyset may name as revoked; those expired since need no naming.

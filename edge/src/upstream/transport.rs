@@ -224,9 +224,13 @@ fn shape_http1(request: &mut Request<RequestBody>) {
     }
 }
 
-/// HTTP/2: the authority in `:authority` (RFC 9113 §8.3.1).
+/// HTTP/2: the authority in `:authority` (RFC 9113 §8.3.1). Trailers are asked for whoever the client
+/// is, since some upstreams send none otherwise, gRPC's among them; what is answered doesn't depend
+/// on a field that isn't in the key.
 fn shape_http2(request: &mut Request<RequestBody>, secure: bool) {
     *request.version_mut() = Version::HTTP_2;
+    let trailers = HeaderValue::from_static("trailers");
+    request.headers_mut().insert(header::TE, trailers);
     let Some(host) = request.headers_mut().remove(header::HOST) else {
         return;
     };

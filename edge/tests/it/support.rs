@@ -290,9 +290,14 @@ pub(crate) struct Got {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    pub(crate) trailers: HeaderMap,
 }
 
 impl Got {
+    pub(crate) fn trailer(&self, name: &str) -> Option<&str> {
+        self.trailers.get(name).map(|v| v.to_str().unwrap())
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|v| v.to_str().unwrap())
     }
@@ -362,19 +367,23 @@ impl Client {
                     use bytes::Buf;
                     body.extend_from_slice(&data.copy_to_bytes(data.remaining()));
                 }
+                let trailers = stream.recv_trailers().await.map_err(|e| text(&e))?;
                 return Ok(Got {
                     status: parts.status,
                     headers: parts.headers,
                     body: body.into(),
+                    trailers: trailers.unwrap_or_default(),
                 });
             }
         };
         let (parts, body) = response.into_parts();
-        let body = body.collect().await.map_err(|e| text(&e))?.to_bytes();
+        let body = body.collect().await.map_err(|e| text(&e))?;
+        let trailers = body.trailers().cloned().unwrap_or_default();
         Ok(Got {
             status: parts.status,
             headers: parts.headers,
-            body,
+            body: body.to_bytes(),
+            trailers,
         })
     }
 }
@@ -407,6 +416,13 @@ where
                     let answer = answer(request);
                     async move { Ok::<_, Infallible>(answer.await) }
                 });
+                let mut start = [0; 4];
+                if matches!(tcp.peek(&mut start).await, Ok(4)) && start == *b"PRI " {
+                    let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                        .serve_connection(TokioIo::new(tcp), service)
+                        .await;
+                    return;
+                }
                 let _ = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(tcp), service)
                     .await;

@@ -427,6 +427,36 @@ async fn many_requests_share_one_http2_connection() {
 }
 
 #[tokio::test]
+async fn an_http2_upstream_is_asked_for_trailers_and_their_fields_reach_who_takes_them() {
+    let origin = origin(|request| async move {
+        use http_body_util::BodyExt;
+        let asked = request.headers().get("te").cloned();
+        let trailers = http::HeaderMap::from_iter(
+            asked.map(|te| (http::HeaderName::from_static("x-asked"), te)),
+        );
+        let body = http_body_util::Full::new(bytes::Bytes::from_static(b"body"))
+            .map_err(|e| match e {})
+            .with_trailers(async move { Some(Ok(trailers)) });
+        http::Response::builder()
+            .header("cache-control", "no-store")
+            .body(body.boxed())
+            .unwrap()
+    })
+    .await;
+    let address = origin.address;
+    let edge = edge(address, |config| {
+        config.upstream = format!("h2c://{address}")
+    })
+    .await;
+    // Whoever asks: what an upstream answers can't depend on it.
+    for mut client in [edge.h2().await, edge.h3().await] {
+        let got = client.send("POST", "/", &[], "x").await.unwrap();
+        assert_eq!((got.status, &got.body[..]), (StatusCode::OK, &b"body"[..]));
+        assert_eq!(got.trailer("x-asked"), Some("trailers"));
+    }
+}
+
+#[tokio::test]
 async fn an_http2_connection_takes_no_more_streams_than_allowed() {
     let origin = Moody::new("body").await;
     let inner = edge(origin.address, |_| {}).await;

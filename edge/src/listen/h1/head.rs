@@ -157,7 +157,7 @@ pub(super) fn parse(head: &Bytes, limits: &Limits) -> Result<Head, Refusal> {
     let (mut framed, mut options) = (Framed::default(), Options::default());
     let mut fault =
         (target.as_str().len() as u64 > limits.target_size).then_some(Fault::TargetTooLong);
-    let (mut hosts, mut count) = (Vec::with_capacity(1), 0);
+    let (mut host, mut count) = (Host::None, 0);
     for line in lines {
         let (name, value) = field(line, head)?;
         count += 1;
@@ -173,14 +173,14 @@ pub(super) fn parse(head: &Bytes, limits: &Limits) -> Result<Head, Refusal> {
                 if name == header::CONNECTION {
                     options.take(value.as_bytes());
                 } else if name == header::HOST {
-                    hosts.push(head.slice_ref(value.as_bytes()));
+                    host.is(head.slice_ref(value.as_bytes()));
                 }
                 fields.append(name, value);
             }
         }
     }
     let framing = framed.framing(chunks)?;
-    let authority = match authority(&hosts, named, chunks) {
+    let authority = match authority(host, named, chunks) {
         Ok(authority) => authority,
         Err(bad) => {
             fault.get_or_insert(bad);
@@ -276,20 +276,36 @@ fn trim(mut value: &[u8]) -> &[u8] {
     value
 }
 
+/// The `Host` fields of a head.
+enum Host {
+    None,
+    One(Bytes),
+    Several,
+}
+
+impl Host {
+    fn is(&mut self, value: Bytes) {
+        *self = match self {
+            Self::None => Self::One(value),
+            Self::One(_) | Self::Several => Self::Several,
+        };
+    }
+}
+
 /// The authority a request is for: the target's, which wins (RFC 9112 §3.2.2), or `Host`'s.
 fn authority(
-    hosts: &[Bytes],
+    host: Host,
     named: Option<Authority>,
     needed: bool,
 ) -> Result<Option<Authority>, Fault> {
-    let host = match hosts {
-        [] if needed => return Err(Fault::BadHost),
-        [] => None,
-        [host] => {
-            let host = Authority::from_maybe_shared(host.clone()).ok();
+    let host = match host {
+        Host::None if needed => return Err(Fault::BadHost),
+        Host::None => None,
+        Host::One(host) => {
+            let host = Authority::from_maybe_shared(host).ok();
             Some(host.ok_or(Fault::BadHost)?)
         }
-        [_, _, ..] => return Err(Fault::BadHost),
+        Host::Several => return Err(Fault::BadHost),
     };
     match named.or(host) {
         Some(authority) if authority.as_str().contains('@') => Err(Fault::BadHost),
