@@ -31,6 +31,7 @@ mod players;
 mod process;
 mod restart;
 mod resume;
+mod retag;
 mod rules;
 mod s3;
 mod signal;

@@ -84,6 +84,7 @@ async fn example(stack: &Stack, path: &str, track: &manifests::Track) -> String 
         .replace("{rendition}", "opus-96")
         .replace("{n}", "1")
         .replace("{item}", "i0")
+        .replace("{name}", "cover.png")
         .replace("{id}", id)
         + query
 }
