@@ -40,4 +40,5 @@ mod stack;
 mod supply;
 mod takedown;
 mod tools;
+mod uploads;
 mod wav;
