@@ -161,7 +161,8 @@ fn routes() -> Vec<(String, Vec<&'static str>)> {
                 folders.push(path);
                 continue;
             }
-            if path.extension().is_none_or(|e| e != "rs") {
+            // The player's pages are for people.
+            if path.extension().is_none_or(|e| e != "rs") || path.ends_with("web.rs") {
                 continue;
             }
             let text = std::fs::read_to_string(path).unwrap();
@@ -169,7 +170,7 @@ fn routes() -> Vec<(String, Vec<&'static str>)> {
                 let path = route.split('"').nth(1).unwrap();
                 // Up to the parenthesis that closes the call.
                 let mut depth = 1;
-                let end = route.find(|c| {
+                let end = route.find(|c: char| {
                     depth += i32::from(c == '(') - i32::from(c == ')');
                     depth == 0
                 });
