@@ -371,8 +371,8 @@ fn print_json(event: &Event) {
             "event": "stored", "job": job, "rendition": rendition, "bytes": bytes,
             "resumed": resumed,
         }),
-        Event::Published { job, track, fresh } => serde_json::json!({
-            "event": "ended", "job": job, "status": if *fresh { "published" } else { "present" },
+        Event::Published { job, track, change } => serde_json::json!({
+            "event": "ended", "job": job, "status": change.as_str(),
             "track": track.id, "revision": track.revision, "title": track.tags.title,
             "file": track.source.file_name, "hls": format!("/v1/tracks/{}/index.m3u8", track.id),
         }),
@@ -452,7 +452,7 @@ fn print_jobs(jobs: &[Job], json: bool) -> anyhow::Result<ExitCode> {
     for job in jobs {
         match json {
             true => println!("{}", serde_json::to_string(job)?),
-            false => println!("{}  {} files", job.id, job.sources.len()),
+            false => println!("{}  {}", job.id, progress::count(job.sources.len(), "file")),
         }
     }
     if !json {
@@ -474,9 +474,11 @@ fn print_summary(outcome: &Outcome, data: &DataDir, progress: &Progress) -> anyh
     }
     let (seconds, speed) = progress.speed();
     let speed = speed.map_or_else(String::new, |speed| format!(", {speed:.0}× real time"));
-    println!("\n{} tracks in {seconds:.0} s{speed}", outcome.tracks.len());
+    let tracks = progress::count(outcome.tracks.len(), "track");
+    println!("\n{tracks} in {}{speed}", progress::span(seconds));
     if outcome.unfinished > 0 {
-        println!("{} files not begun or not finished", outcome.unfinished);
+        let files = progress::count(outcome.unfinished, "file");
+        println!("{files} not begun or not finished");
     }
     if !outcome.failures.is_empty() {
         println!("{} failed:", outcome.failures.len());

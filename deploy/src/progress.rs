@@ -9,7 +9,7 @@ use std::{
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use transcoder::{Event, Stage};
+use transcoder::{Change, Event, Stage};
 
 /// Resolution of a file's bar.
 const STEPS: u64 = 1000;
@@ -169,12 +169,16 @@ impl Progress {
             Event::Stored { job, rendition, .. } => self.moved(&mut state, *job, |file| {
                 file.stored.push(rendition.clone());
             }),
-            Event::Published { job, track, fresh } => {
-                if *fresh {
+            Event::Published { job, track, change } => {
+                if *change == Change::Track {
                     state.tally.sound_s += track.duration_s;
                 }
                 self.end(&mut state, *job);
-                let note = if *fresh { "published" } else { "already there" };
+                let note = match change {
+                    Change::Track => "published",
+                    Change::Tags => "new tags for",
+                    Change::Nothing => "already there",
+                };
                 self.line(&format!("{note}  {}  {}", track.id, title(track)));
             }
             Event::Failed { job, path, error } => {
@@ -245,6 +249,24 @@ impl File {
             ids => format!("  stored {}", ids.join(" ")),
         };
         bar.set_message(format!("{}  {}{stored}", self.name, self.stage.as_str()));
+    }
+}
+
+/// A number of things: `1 track`, `2 tracks`.
+pub(crate) fn count(n: usize, thing: &str) -> String {
+    match n {
+        1 => format!("1 {thing}"),
+        n => format!("{n} {thing}s"),
+    }
+}
+
+/// A time that something took, as precisely as people want to know: `0.4 s`, `12 s`, `3 min 05 s`.
+pub(crate) fn span(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        0..10 => format!("{seconds:.1} s"),
+        10..60 => format!("{whole} s"),
+        _ => format!("{} min {:02} s", whole / 60, whole % 60),
     }
 }
 

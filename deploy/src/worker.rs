@@ -22,11 +22,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// What `segue worker` takes.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// A folder to put into the queue, with all below it, as files come.
-    #[arg(long, env = "SEGUE_WATCH", value_name = "DIR")]
+    /// A folder, or s3://bucket/prefix?endpoint=URL, to put into the queue, with all below it, as
+    /// files come.
+    #[arg(long, env = "SEGUE_WATCH", value_name = "PLACE")]
     watch: Option<PathBuf>,
 
-    /// How often to look into the folder. A file counts as complete when it did not change between
+    /// How often to look there. A file counts as complete when it did not change between
     /// two looks.
     #[arg(long, env = "SEGUE_INTERVAL", value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
     interval: Duration,
@@ -117,8 +118,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     });
     tracing::info!(name = worker.name, queue = ?worker.queue, "working");
     let mut tasks = tokio::task::JoinSet::new();
-    if let Some(folder) = args.watch {
-        let watch = watch::Folder::new(folder, args.interval)?;
+    if let Some(place) = args.watch {
+        let watch = watch::Watch::new(place, args.interval).await?;
         let (queue, isolation) = (Arc::clone(&worker.queue), worker.isolation.clone());
         let cancel = cancel.clone();
         tasks.spawn(async move { watch.run(queue, isolation, cancel).await });

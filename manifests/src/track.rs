@@ -10,13 +10,15 @@ use serde::{Deserialize, Serialize};
 /// Version of the `track.json` schema that this code writes. Readers refuse a newer one.
 pub const SCHEMA: u32 = 1;
 
-/// A stable name of a track: `t` and 20 lower-case base32 digits of the source's SHA-256.
+/// A stable name of a track: `t` and 20 lower-case base32 digits of the SHA-256 of its coded sound,
+/// whatever the tags beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TrackId(pub String);
 
-/// One encoding run of a track: 16 hexadecimal digits of the digest over the source's bytes and
-/// the encoding recipe. Objects below a revision never change.
+/// One encoding run of a track: 16 hexadecimal digits of the digest over the source's coded sound
+/// and the encoding recipe. Objects below a revision never change, but for the index: it is replaced
+/// where a file of the same sound brings other tags.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Revision(pub String);
@@ -179,7 +181,7 @@ pub struct Tags {
 /// Cover art stored beside the renditions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cover {
-    /// Object name below the revision: `cover.jpg`, `cover.png`.
+    /// Object name below the revision, after the picture's digest: `cover-0f343b093112.jpg`.
     pub name: String,
     /// Media type.
     pub mime: String,

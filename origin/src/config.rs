@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, path::PathBuf, str::FromStr, time::Duration};
 
+use crate::uploads::Limits as UploadLimits;
+
 /// What an origin needs to know, besides its object store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -11,6 +13,8 @@ pub struct Config {
     pub anonymous_listening: bool,
     /// How long a listening token lasts. Default: 12 hours, longer than any sitting.
     pub session_ttl: Duration,
+    /// What uploads may take up.
+    pub uploads: UploadLimits,
     /// Which services this process answers for. Default: all.
     pub services: BTreeSet<Service>,
 }
@@ -22,6 +26,7 @@ impl Config {
             data: data.into(),
             anonymous_listening: true,
             session_ttl: Duration::from_secs(12 * 60 * 60),
+            uploads: UploadLimits::default(),
             services: Service::ALL.into(),
         }
     }
@@ -42,7 +47,7 @@ pub enum Service {
     Search,
     /// The web player.
     Web,
-    /// The queue of ingest jobs.
+    /// The queue of ingest jobs, and uploads, which fill it.
     Jobs,
 }
 

@@ -28,12 +28,14 @@ mod reply;
 mod serve;
 pub mod takedown;
 mod tracks;
+mod uploads;
 mod web;
 
 pub use catalog::{Catalog, Error as CatalogError, Reconciled};
 pub use config::{Config, Service, UnknownService};
 pub use origin::{Error, Origin};
 pub use orphans::{Collected, Collection};
+pub use uploads::Limits as UploadLimits;
 
 /// Nothing is at that path.
 fn not_found(path: &str) -> error::ApiError {

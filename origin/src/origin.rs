@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use axum::{
@@ -15,7 +15,7 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use storage::ObjectStore;
 use tokens::Keyset;
 use tokio::{net::TcpListener, time};
@@ -35,6 +35,7 @@ use crate::{
     playlists::{self, Playlists},
     serve,
     tracks::Tracks,
+    uploads::{self, Staging},
     web,
 };
 
@@ -52,6 +53,7 @@ pub struct Origin {
     pub(crate) catalog: Catalog,
     playlists: Playlists,
     jobs: Jobs,
+    staging: Staging,
     worker_key: jobs::Key,
     operate: Arc<Operate>,
 }
@@ -128,8 +130,10 @@ impl Origin {
             metrics: Arc::new(Metrics::default()),
             draining: AtomicBool::new(false),
         });
+        let staging = Staging::new(&data, config.uploads, jobs.clone());
         Ok(Self {
             config,
+            staging,
             store,
             keys,
             catalog,
@@ -204,7 +208,11 @@ impl Origin {
                     self.worker_key.clone(),
                     Arc::new(self.catalog.clone()),
                     Arc::clone(&self.store),
-                ),
+                )
+                .merge(uploads::router(
+                    self.staging.clone(),
+                    self.worker_key.clone(),
+                )),
             ),
         ]);
         routers.retain(|service, _| self.config.services.contains(service));
@@ -244,12 +252,22 @@ impl Origin {
     ) -> Result<(), Error> {
         let drained = cancel.clone();
         let operate = Arc::clone(&self.operate);
+        let staging = self.staging.clone();
+        let sweeps = tokio::spawn(async move {
+            loop {
+                if let Err(error) = staging.sweep(SystemTime::now()).await {
+                    tracing::warn!(%error, "uploads can't be swept");
+                }
+                time::sleep(uploads::SWEEP).await;
+            }
+        });
         let watch = tokio::spawn(async move {
             drained.cancelled().await;
             operate.draining.store(true, Ordering::Relaxed);
         });
         let served = serve::serve(listener, self.router(), cancel).await;
         watch.abort();
+        sweeps.abort();
         Ok(served?)
     }
 
@@ -274,7 +292,12 @@ async fn outermost(State(metrics): State<Arc<Metrics>>, request: Request, next: 
     let route = request.extensions().get::<MatchedPath>().cloned();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let mut response = match time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+    // A file comes as slowly as its sender's network is; that it comes at all is looked at there.
+    let limit = match method == Method::PATCH && path.starts_with("/api/v1/uploads/") {
+        true => uploads::LONGEST_PATCH,
+        false => REQUEST_TIMEOUT,
+    };
+    let mut response = match time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
             let message = "the origin took too long; try again in a moment";

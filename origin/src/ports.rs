@@ -10,11 +10,20 @@ use storage::ObjectStore;
 
 use crate::error::ApiResult;
 
+/// What of a track to play now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Current {
+    /// The encoding.
+    pub(crate) revision: Revision,
+    /// Which writing of its index: another one has other tags or another cover, and the same sound.
+    pub(crate) edition: String,
+}
+
 /// Knows which revision of a track to play.
 #[async_trait]
 pub(crate) trait Revisions: Send + Sync {
-    /// The current revision; `None` for a track it does not know.
-    async fn current(&self, track: &TrackId) -> ApiResult<Option<Revision>>;
+    /// The current one; `None` for a track it does not know.
+    async fn current(&self, track: &TrackId) -> ApiResult<Option<Current>>;
     /// Whether the track was taken down: nothing of it may be served.
     async fn is_taken_down(&self, track: &TrackId) -> ApiResult<bool>;
 }

@@ -1,4 +1,5 @@
-//! Published tracks, read from `track.json` once and kept: revisions never change.
+//! Published tracks, read from `track.json` once and kept. What it says of sound never changes; where
+//! it is replaced for other tags, it is another edition, which the catalogue tells.
 
 use std::{fmt, sync::Arc};
 
@@ -11,7 +12,7 @@ use tokio::sync::OnceCell;
 use crate::{
     cache::Cache,
     error::{ApiError, ApiResult},
-    ports::Revisions,
+    ports::{Current, Revisions},
 };
 
 /// Track indexes kept in memory: at most twice this many, around 20 KB each.
@@ -25,7 +26,7 @@ type Slot = Arc<OnceCell<Arc<Track>>>;
 pub(crate) struct Tracks {
     store: Arc<dyn ObjectStore>,
     revisions: Arc<dyn Revisions>,
-    cache: Cache<(TrackId, Revision), Slot>,
+    cache: Cache<(TrackId, Revision, String), Slot>,
 }
 
 impl fmt::Debug for Tracks {
@@ -50,8 +51,13 @@ impl Tracks {
         &*self.store
     }
 
-    /// One revision of a track. Requests for one that is being read wait for that reading.
+    /// One revision of a track, for its sound: tags and cover may be out of date.
     pub(crate) async fn revision(&self, track: &str, revision: &str) -> ApiResult<Arc<Track>> {
+        self.edition(track, revision, String::new()).await
+    }
+
+    /// One writing of a revision's index. Requests for one that is being read wait for that reading.
+    async fn edition(&self, track: &str, revision: &str, edition: String) -> ApiResult<Arc<Track>> {
         let (track, revision) = (TrackId(track.into()), Revision(revision.into()));
         if !sound(&track.0) || !sound(&revision.0) {
             return Err(unknown(&track));
@@ -60,7 +66,7 @@ impl Tracks {
         if self.revisions.is_taken_down(&track).await? {
             return Err(gone(&track));
         }
-        let key = (track, revision);
+        let key = (track, revision, edition);
         let slot = self.cache.get_or_insert(&key, Slot::default);
         match slot.get_or_try_init(|| self.read(&key.0, &key.1)).await {
             Ok(track) => Ok(Arc::clone(track)),
@@ -71,18 +77,25 @@ impl Tracks {
         }
     }
 
-    /// The revision of a track to play now.
+    /// The revision of a track to play now, with the tags in force.
     pub(crate) async fn latest(&self, track: &str) -> ApiResult<Arc<Track>> {
+        Ok(self.latest_edition(track).await?.0)
+    }
+
+    /// The same, and which edition it is.
+    pub(crate) async fn latest_edition(&self, track: &str) -> ApiResult<(Arc<Track>, String)> {
         let id = TrackId(track.into());
         if !sound(track) {
             return Err(unknown(&id));
         }
-        let revision = match self.revisions.current(&id).await? {
-            Some(revision) => revision,
+        let current = match self.revisions.current(&id).await? {
+            Some(current) => current,
             None if self.revisions.is_taken_down(&id).await? => return Err(gone(&id)),
             None => self.newest_stored(&id).await?.ok_or_else(|| unknown(&id))?,
         };
-        self.revision(track, &revision.0).await
+        let Current { revision, edition } = current;
+        let index = self.edition(track, &revision.0, edition.clone()).await?;
+        Ok((index, edition))
     }
 
     async fn read(&self, track: &TrackId, revision: &Revision) -> ApiResult<Arc<Track>> {
@@ -111,17 +124,20 @@ impl Tracks {
     }
 
     /// For tracks that are published but not catalogued here yet.
-    async fn newest_stored(&self, track: &TrackId) -> ApiResult<Option<Revision>> {
+    async fn newest_stored(&self, track: &TrackId) -> ApiResult<Option<Current>> {
         let prefix = format!("tracks/{track}/");
         let mut newest = None;
         let mut objects = self.store.list(&prefix);
         while let Some(meta) = objects.try_next().await.map_err(ApiError::store)? {
             let name = meta.key.as_str().strip_prefix(&prefix);
             if let Some(revision) = name.and_then(|n| n.strip_suffix("/track.json")) {
-                newest = newest.max(Some((meta.modified, revision.to_owned())));
+                newest = newest.max(Some((meta.modified, revision.to_owned(), meta.etag)));
             }
         }
-        Ok(newest.map(|(_, revision)| Revision(revision)))
+        Ok(newest.map(|(_, revision, edition)| Current {
+            revision: Revision(revision),
+            edition,
+        }))
     }
 }
 

@@ -28,6 +28,28 @@ impl Stage {
     }
 }
 
+/// What an ingest changed of a track.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is new, or encoded anew.
+    Track,
+    /// It has other tags or another cover.
+    Tags,
+    /// It was there before.
+    Nothing,
+}
+
+impl Change {
+    /// For programs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Change::Track => "published",
+            Change::Tags => "updated",
+            Change::Nothing => "present",
+        }
+    }
+}
+
 /// Something happened to a file. `job` counts from 0 in the order of finding.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -71,8 +93,8 @@ pub enum Event {
         job: usize,
         /// Its index.
         track: Arc<Track>,
-        /// Whether this ingest put it there; `false` where it was there before.
-        fresh: bool,
+        /// What this ingest changed.
+        change: Change,
     },
     /// The file yielded no track; the others go on.
     Failed {
@@ -109,6 +131,8 @@ impl Failure {
 pub struct Report {
     /// Tracks newly published.
     pub published: usize,
+    /// Tracks that were in the store already and have other tags or another cover now.
+    pub updated: usize,
     /// Tracks that were in the store already.
     pub unchanged: usize,
     /// Files and folders that yielded nothing.

@@ -10,7 +10,11 @@ use crate::{Error, recipe::Recipe};
 /// Digits of Crockford's base 32, in lower case.
 const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
-/// SHA-256 of a source file.
+/// SHA-256 of a source: of its sound as it is coded, by which tracks are known, or of the file.
+///
+/// A digest of the decoded sound would tell the same of files of different codecs, but is known only
+/// when all of it was decoded; the coded sound is found by taking the container apart, at the speed
+/// of reading. So a file that was ingested before, under whatever tags, is never decoded again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SourceHash(pub(crate) [u8; 32]);
 
@@ -32,6 +36,14 @@ impl SourceHash {
             hash.update(&buffer[..read]);
             done += read as u64;
             on_bytes(done)?;
+        }
+    }
+
+    /// Where this recipe puts what it makes of the source.
+    pub(crate) fn place(&self, recipe: &Recipe) -> Place {
+        Place {
+            track: self.track(),
+            revision: self.revision(recipe),
         }
     }
 

@@ -21,7 +21,7 @@ use crate::{
     loudness,
     recipe::{Capacity, Recipe, Rung, Settings},
     resample::Resampler,
-    source::{Block, Format, Limits, Source},
+    source::{self, Block, Format, Limits, Source},
 };
 
 /// Runs of sound waiting for one encoder. With [`RUN`] this is about 3 s of sound.
@@ -197,6 +197,27 @@ fn named<'scope, T: Send + 'scope>(
         .spawn_scoped(scope, work)
         // As `Scope::spawn` does: `isolate` knows the words for want of memory.
         .expect("failed to spawn thread")
+}
+
+/// Digests a file's sound as it is coded.
+pub(crate) fn identify(file: File, on_progress: OnProgress<'_>) -> Result<[u8; 32], Error> {
+    let total = file.metadata().map_err(Error::Read)?.len();
+    let mut go_on = Ok(());
+    let digest = source::payload(file, &mut |done| {
+        go_on = on_progress(done, Some(total));
+        go_on.is_ok()
+    });
+    go_on?;
+    Ok(digest?)
+}
+
+/// None in place of a fault of the file.
+pub(crate) fn if_sound<T>(identity: Result<T, Error>) -> Result<Option<T>, Error> {
+    match identity {
+        Ok(identity) => Ok(Some(identity)),
+        Err(Error::Source(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Decodes a file for its loudness alone.

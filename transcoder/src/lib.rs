@@ -25,7 +25,7 @@ pub mod tags;
 mod walk;
 
 pub use error::Error;
-pub use event::{Event, Failure, Report, Stage};
+pub use event::{Change, Event, Failure, Report, Stage};
 pub use ingest::{CHECKPOINT_FROM, Config, Planned, Standing, albums, ingest, survey};
 pub use isolate::Isolation;
 pub use recipe::Recipe;

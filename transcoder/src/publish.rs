@@ -1,7 +1,8 @@
 //! Puts a track's objects into the store: renditions and cover first, `track.json` last.
 //!
 //! Until `track.json` is there nothing refers to the others, so an ingest that dies half-way
-//! leaves nothing visible, and a re-run writes the same bytes over the same keys.
+//! leaves nothing visible, and a re-run writes the same bytes over the same keys. `track.json` alone
+//! is ever replaced, whole: by a file of the same sound with other tags.
 
 use std::{
     fs::File,
@@ -11,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use manifests::{Cover, Rendition, SCHEMA, Takedown, Track};
+use manifests::{Cover, Rendition, SCHEMA, Takedown, Track, TrackId};
 use sha2::{Digest, Sha256};
 use storage::ObjectStore;
 use tokio::task::{JoinSet, spawn_blocking};
@@ -166,22 +167,33 @@ impl Shelf {
         Ok(rendition)
     }
 
-    /// Stores the cover.
-    pub(crate) async fn cover(&self, art: CoverArt) -> Result<Cover, Error> {
-        let name = format!("cover.{}", art.extension());
-        let cover = Cover {
+    /// A cover as the index names it: after its bytes, since another may take its place.
+    pub(crate) fn describe_cover(art: &CoverArt) -> Cover {
+        let sha256 = hex::encode(Sha256::digest(&art.bytes));
+        Cover {
+            name: format!("cover-{}.{}", &sha256[..12], art.extension()),
             mime: art.mime.to_owned(),
             bytes: art.bytes.len() as u64,
-            sha256: hex::encode(Sha256::digest(&art.bytes)),
-            name,
-        };
+            sha256,
+        }
+    }
+
+    /// Stores the cover.
+    pub(crate) async fn cover(&self, art: CoverArt) -> Result<Cover, Error> {
+        let cover = Shelf::describe_cover(&art);
         self.store
             .put(&self.place.key(&cover.name)?, art.bytes.into())
             .await?;
         Ok(cover)
     }
 
-    /// Makes the track exist, unless it was taken down meanwhile.
+    /// Removes a cover that no index names any more.
+    pub(crate) async fn uncover(&self, cover: &Cover) -> Result<(), Error> {
+        self.store.delete(&self.place.key(&cover.name)?).await?;
+        Ok(())
+    }
+
+    /// Makes the track exist, or gives it another description, unless it was taken down meanwhile.
     ///
     /// # Errors
     /// [`Error::TakenDown`]: nothing is left of it.
@@ -223,7 +235,15 @@ impl Shelf {
     /// # Errors
     /// [`Error::TakenDown`]; also where the notice can't be read.
     pub(crate) async fn admitted(&self) -> Result<(), Error> {
-        let track = self.place.track.clone();
+        self.admits(&self.place.track).await
+    }
+
+    /// Whether a track of that name may be published.
+    ///
+    /// # Errors
+    /// As [`Shelf::admitted`].
+    pub(crate) async fn admits(&self, track: &TrackId) -> Result<(), Error> {
+        let track = track.clone();
         let key = storage::Key::new(Takedown::key(&track))?;
         let notice = match self.store.get(&key, None).await {
             Ok(notice) => notice,

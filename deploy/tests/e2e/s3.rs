@@ -187,4 +187,41 @@ fn the_stack_runs_on_a_bucket() {
         ("present", track),
         "{words}"
     );
+
+    // The prefix under watch: what is there, and what comes.
+    let data = dir.join("data");
+    let mut command = stack::segue();
+    command
+        .args(["worker", "--watch", &incoming, "--interval", "200ms"])
+        .args(["--poll", "100ms", "--storage", &url, "--data"])
+        .arg(&data)
+        .envs(env);
+    let mut worker = process::spawn(&command);
+    let other = dir.join("other.wav");
+    let voices = [0, 1].map(|c| signal::voice(c, 48_000, 48_000 * 4, 6000.0));
+    wav::write(&other, &voices, 48_000, Sample::S16);
+    let inbox = format!("{}/music/incoming/album/other.wav", weed.endpoint);
+    crate::tools::run(
+        crate::tools::command("curl")
+            .args(["-sf", "-T"])
+            .arg(&other)
+            .arg(&inbox),
+    );
+    let done = |name: &str| {
+        let list = stack::segue()
+            .args(["jobs", "--json", "list", "--state", "done", "--data"])
+            .arg(&data)
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&list.stdout)
+            .lines()
+            .any(|job| job.contains(name))
+    };
+    let end = Instant::now() + Duration::from_secs(120);
+    while !(done("#album/song.wav") && done("#album/other.wav")) {
+        assert!(Instant::now() < end, "not put into the queue and worked on");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    process::signal(&worker, "TERM");
+    assert!(process::wait(&mut worker, Duration::from_secs(30)).is_some());
 }

@@ -12,9 +12,11 @@
 
 mod media;
 mod multivariant;
+mod steering;
 
 pub use media::media;
-pub use multivariant::multivariant;
+pub use multivariant::{multivariant, steered};
+pub use steering::{Pathway, Steering};
 
 use crate::{Rendition, Track};
 

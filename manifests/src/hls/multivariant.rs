@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use super::{VERSION, items};
+use super::{Pathway, Steering, VERSION, items};
 use crate::{
     CodecFilter, Layout, R128, Rendition, Track, bandwidth::rate, escape::quoted, ladder::offered,
 };
@@ -14,9 +14,48 @@ const DATA: &str = "audio.segue";
 /// a family the rendition to start on; each is a variant with its peak and average rate. Several
 /// tracks share a ladder: every rung that one of them has, in families that all of them have.
 ///
+/// Playing starts at the first sample, also where a player would start within the first segment
+/// (`PRECISE`, RFC 8216bis §4.4.2.2).
+///
 /// `None` where no rendition passes the filter or there are no tracks.
 pub fn multivariant(tracks: &[&Track], filter: CodecFilter, layout: &Layout<'_>) -> Option<String> {
-    let mut out = format!("#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-INDEPENDENT-SEGMENTS\n");
+    const HERE: [Pathway<'_>; 1] = [Pathway { id: "", base: "" }];
+    render(tracks, filter, layout, None, &HERE)
+}
+
+/// The same where the ladder can be had by several pathways: each variant once a pathway.
+///
+/// `None` as [`multivariant`], and where there are no pathways.
+pub fn steered(
+    tracks: &[&Track],
+    filter: CodecFilter,
+    layout: &Layout<'_>,
+    steering: &Steering<'_>,
+) -> Option<String> {
+    let server = Some(steering.server);
+    render(tracks, filter, layout, server, steering.pathways)
+}
+
+fn render(
+    tracks: &[&Track],
+    filter: CodecFilter,
+    layout: &Layout<'_>,
+    server: Option<&str>,
+    pathways: &[Pathway<'_>],
+) -> Option<String> {
+    let first = pathways.first()?;
+    let mut out = format!(
+        "#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-INDEPENDENT-SEGMENTS\n\
+         #EXT-X-START:TIME-OFFSET=0,PRECISE=YES\n"
+    );
+    if let Some(server) = server {
+        let _ = writeln!(
+            out,
+            "#EXT-X-CONTENT-STEERING:SERVER-URI=\"{}\",PATHWAY-ID=\"{}\"",
+            quoted(server),
+            quoted(first.id)
+        );
+    }
     if let [track] = tracks {
         session_data(&mut out, track);
     }
@@ -30,18 +69,20 @@ pub fn multivariant(tracks: &[&Track], filter: CodecFilter, layout: &Layout<'_>)
             continue;
         }
         any = true;
-        stream_inf(&mut out, &played);
-        let _ = write!(
-            out,
-            ",STABLE-VARIANT-ID=\"{}\"\n{}\n",
-            rung.id,
-            layout.media_playlist(&rung.id)
-        );
+        let variant = stream_inf(&played);
+        for pathway in pathways {
+            let _ = write!(out, "{variant},STABLE-VARIANT-ID=\"{}\"", rung.id);
+            if server.is_some() {
+                let _ = write!(out, ",PATHWAY-ID=\"{}\"", quoted(pathway.id));
+            }
+            let playlist = layout.media_playlist(&rung.id);
+            let _ = write!(out, "\n{}{playlist}\n", pathway.base);
+        }
     }
     any.then_some(out)
 }
 
-fn stream_inf(out: &mut String, played: &[&Rendition]) {
+fn stream_inf(played: &[&Rendition]) -> String {
     let codecs: BTreeSet<&str> = played.iter().map(|r| r.codec.rfc6381()).collect();
     let codecs = codecs.into_iter().collect::<Vec<_>>().join(",");
     let peak = played
@@ -57,10 +98,7 @@ fn stream_inf(out: &mut String, played: &[&Rendition]) {
     let total_bytes = spans().map(|(s, _)| s.bytes.len).sum();
     let total_us = spans().map(|(s, timescale)| s.duration_us(timescale)).sum();
     let average = rate(total_bytes, total_us).0;
-    let _ = write!(
-        out,
-        "#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={average},CODECS=\"{codecs}\""
-    );
+    format!("#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={average},CODECS=\"{codecs}\"")
 }
 
 /// Title, artist and loudness: what a player without `track.json` can read (RFC 8216 §4.3.4.4).

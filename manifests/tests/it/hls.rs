@@ -3,7 +3,7 @@
 use m3u8_rs::{MediaPlaylistType, Playlist};
 use manifests::{
     Addressing, CodecFilter, Layout,
-    hls::{Item, items as hls_items, media, multivariant},
+    hls::{Item, Pathway, Steering, items as hls_items, media, multivariant, steered},
 };
 
 use crate::{check, sample};
@@ -81,6 +81,7 @@ fn a_multivariant_playlist_starts_with_aac_and_lists_every_rendition() {
         #EXTM3U
         #EXT-X-VERSION:6
         #EXT-X-INDEPENDENT-SEGMENTS
+        #EXT-X-START:TIME-OFFSET=0,PRECISE=YES
         #EXT-X-SESSION-DATA:DATA-ID="audio.segue.title",VALUE="Nocturne"
         #EXT-X-SESSION-DATA:DATA-ID="audio.segue.artist",VALUE="Ann & Bob"
         #EXT-X-SESSION-DATA:DATA-ID="audio.segue.loudness.track.integrated-lufs",VALUE="-14.13"
@@ -242,5 +243,49 @@ fn hostile_titles_stay_inside_their_attribute() {
     assert!(
         text.contains("VALUE=\"x',VALUE='y' #EXT-X-ENDLIST\"\n"),
         "{text}"
+    );
+}
+
+#[test]
+fn pathways_offer_the_same_variants() {
+    let track = sample::track(480_000);
+    let steering = Steering {
+        server: "/steering.json",
+        pathways: &[
+            Pathway {
+                id: "eu",
+                base: "https://eu.example.org/v1/tracks/t/",
+            },
+            Pathway {
+                id: "us",
+                base: "https://us.example.org/v1/tracks/t/",
+            },
+        ],
+    };
+    let layout = Layout::v1(Addressing::Ranges);
+    let text = steered(&[&track], "flac".parse().unwrap(), &layout, &steering).unwrap();
+    let tail: Vec<&str> = text.lines().filter(|l| !l.contains("SESSION")).collect();
+    assert_eq!(
+        tail[4..].join("\n"),
+        "#EXT-X-CONTENT-STEERING:SERVER-URI=\"/steering.json\",PATHWAY-ID=\"eu\"\n\
+         #EXT-X-STREAM-INF:BANDWIDTH=700000,AVERAGE-BANDWIDTH=700000,CODECS=\"fLaC\",\
+         STABLE-VARIANT-ID=\"flac\",PATHWAY-ID=\"eu\"\n\
+         https://eu.example.org/v1/tracks/t/flac.m3u8\n\
+         #EXT-X-STREAM-INF:BANDWIDTH=700000,AVERAGE-BANDWIDTH=700000,CODECS=\"fLaC\",\
+         STABLE-VARIANT-ID=\"flac\",PATHWAY-ID=\"us\"\n\
+         https://us.example.org/v1/tracks/t/flac.m3u8"
+    );
+    let document: serde_json::Value = serde_json::from_str(&steering.manifest(300)).unwrap();
+    assert_eq!(
+        document,
+        serde_json::json!({ "VERSION": 1, "TTL": 300, "PATHWAY-PRIORITY": ["eu", "us"] })
+    );
+    let nowhere = Steering {
+        pathways: &[],
+        ..steering
+    };
+    assert_eq!(
+        steered(&[&track], CodecFilter::default(), &layout, &nowhere),
+        None
     );
 }

@@ -25,10 +25,14 @@ pub(crate) use routes::{router, search_router};
 use crate::{
     db::{Db, DbError},
     error::{ApiError, ApiResult},
-    ports::{Registry, Revisions, Summaries},
+    ports::{Current, Registry, Revisions, Summaries},
 };
 
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("taken_down.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("taken_down.sql"),
+    include_str!("editions.sql"),
+];
 
 /// The catalogue's data. Several processes may have it open at once.
 #[derive(Clone, Debug)]
@@ -87,12 +91,16 @@ impl Catalog {
 
 #[async_trait]
 impl Revisions for Catalog {
-    async fn current(&self, track: &TrackId) -> ApiResult<Option<Revision>> {
-        let row = sqlx::query_scalar("SELECT revision FROM tracks WHERE id = ?")
-            .bind(&track.0)
-            .fetch_optional(&self.db.read)
-            .await?;
-        Ok(row.map(Revision))
+    async fn current(&self, track: &TrackId) -> ApiResult<Option<Current>> {
+        let row: Option<(String, String)> =
+            sqlx::query_as("SELECT revision, edition FROM tracks WHERE id = ?")
+                .bind(&track.0)
+                .fetch_optional(&self.db.read)
+                .await?;
+        Ok(row.map(|(revision, edition)| Current {
+            revision: Revision(revision),
+            edition,
+        }))
     }
 
     async fn is_taken_down(&self, track: &TrackId) -> ApiResult<bool> {

@@ -25,7 +25,7 @@ struct TrackRow {
     track_number: Option<i64>,
     disc_number: Option<i64>,
     duration_s: f64,
-    cover: bool,
+    cover_name: Option<String>,
     detail: String,
 }
 
@@ -42,7 +42,7 @@ struct AlbumRow {
 }
 
 const TRACKS: &str = "SELECT t.id, t.revision, t.title, t.artist, t.artist_id, t.album_id, \
-     a.title AS album_title, t.track_number, t.disc_number, t.duration_s, t.cover, t.detail \
+     a.title AS album_title, t.track_number, t.disc_number, t.duration_s, t.cover_name, t.detail \
      FROM tracks t JOIN albums a ON a.id = t.album_id ";
 
 /// Discs and tracks without a number come last, by title.
@@ -51,7 +51,8 @@ const TRACK_ORDER: &str = " ORDER BY COALESCE(t.disc_number, 1), \
 
 const ALBUMS: &str = "SELECT a.id, a.title, ar.name AS artist, ar.id AS artist_id, \
      MIN(t.date) AS date, COUNT(*) AS track_count, SUM(t.duration_s) AS duration_s, \
-     (SELECT c.id || '/' || c.revision FROM tracks c WHERE c.album_id = a.id AND c.cover = 1 \
+     (SELECT c.id || '/' || c.revision || '/' || c.cover_name FROM tracks c \
+      WHERE c.album_id = a.id AND c.cover_name IS NOT NULL \
       ORDER BY COALESCE(c.disc_number, 1), c.track_number, c.title, c.id LIMIT 1) AS cover \
      FROM albums a JOIN artists ar ON ar.id = a.artist_id JOIN tracks t ON t.album_id = a.id ";
 
@@ -64,8 +65,8 @@ impl TryFrom<TrackRow> for TrackSummary {
         let detail = from_str(&row.detail).map_err(ApiError::internal)?;
         Ok(Self {
             cover: row
-                .cover
-                .then(|| format!("/api/v1/covers/{}/{}", row.id, row.revision)),
+                .cover_name
+                .map(|name| format!("/api/v1/covers/{}/{}/{name}", row.id, row.revision)),
             hls: format!("/v1/tracks/{}/index.m3u8", row.id),
             dash: format!("/v1/tracks/{}/manifest.mpd", row.id),
             id: row.id,

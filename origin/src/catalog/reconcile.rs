@@ -18,8 +18,8 @@ pub struct Reconciled {
 }
 
 impl Catalog {
-    /// Enters every published revision that was never entered, for instance because an ingest
-    /// stopped between publishing and registering. Of a track's revisions the last published is
+    /// Enters every published revision that was never entered, or whose index was replaced since,
+    /// for instance because an ingest stopped between publishing and registering. Of a track's revisions the last published is
     /// current.
     ///
     /// Cancel-safe; a second run goes on from there.
@@ -35,7 +35,7 @@ impl Catalog {
                 continue;
             };
             sum.found += 1;
-            if self.has(track, revision).await? {
+            if self.has(track, revision, meta.modified).await? {
                 continue;
             }
             match adopt(self, store, &meta).await {

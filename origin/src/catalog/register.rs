@@ -3,11 +3,13 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use manifests::Track;
+use sha2::{Digest as _, Sha256};
 use sqlx::{Sqlite, Transaction};
 
 use super::{
     Catalog, Error,
     identity::{Named, Place, fold},
+    remove::forsake,
     wire::Detail,
 };
 
@@ -32,8 +34,7 @@ impl Catalog {
         newest: bool,
     ) -> Result<(), Error> {
         track.check()?;
-        let since_1970 = published.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let published_ms = i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX);
+        let published_ms = millis(published);
         let mut tx = self.db.write.begin_with("BEGIN IMMEDIATE").await?;
         let out: bool =
             sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM taken_down WHERE track_id = ?)")
@@ -43,8 +44,8 @@ impl Catalog {
         if out {
             return Err(Error::TakenDown(track.id.clone()));
         }
-        let current: Option<(String, i64)> =
-            sqlx::query_as("SELECT revision, registered_ms FROM tracks WHERE id = ?")
+        let current: Option<Current> =
+            sqlx::query_as("SELECT registered_ms, album_id, artist_id FROM tracks WHERE id = ?")
                 .bind(&track.id.0)
                 .fetch_optional(&mut *tx)
                 .await?;
@@ -57,25 +58,58 @@ impl Catalog {
         .await?;
         let wins = match &current {
             None => true,
-            Some((_, ms)) => newest || published_ms > *ms,
+            Some(current) => newest || published_ms > current.registered_ms,
         };
         if wins {
             place(&mut tx, track, published_ms).await?;
+            if let Some(Current {
+                album_id,
+                artist_id,
+                ..
+            }) = current
+            {
+                // Other tags may have left an album or an artist without a track.
+                forsake(&mut tx, &album_id, &artist_id).await?;
+            }
         }
         tx.commit().await?;
         Ok(())
     }
 
-    /// Whether that revision has ever been entered.
-    pub(super) async fn has(&self, track: &str, revision: &str) -> Result<bool, sqlx::Error> {
-        sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM revisions WHERE track_id = ? AND revision = ?)",
-        )
-        .bind(track)
-        .bind(revision)
-        .fetch_one(&self.db.read)
-        .await
+    /// Whether the index of that revision, last written then, has been entered: it is replaced
+    /// where the track's tags change.
+    pub(super) async fn has(
+        &self,
+        track: &str,
+        revision: &str,
+        written: SystemTime,
+    ) -> Result<bool, sqlx::Error> {
+        let entered = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM revisions WHERE track_id = ?1 AND revision = ?2) \
+             AND NOT EXISTS (SELECT 1 FROM tracks WHERE id = ?1 AND revision = ?2 \
+             AND registered_ms < ?3)",
+        );
+        entered
+            .bind(track)
+            .bind(revision)
+            .bind(millis(written))
+            .fetch_one(&self.db.read)
+            .await
     }
+}
+
+/// The entry that a track has.
+#[derive(sqlx::FromRow)]
+struct Current {
+    registered_ms: i64,
+    album_id: String,
+    artist_id: String,
+}
+
+/// Milliseconds since 1970.
+fn millis(time: SystemTime) -> i64 {
+    let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
 }
 
 async fn place(
@@ -111,6 +145,7 @@ async fn place(
     .bind(fold(&format!("{}\n{}", album.name, album_artist.name)))
     .execute(&mut **tx)
     .await?;
+    let edition = hex::encode(&Sha256::digest(track.to_json()?)[..8]);
     let detail = serde_json::to_string(&Detail::of(track)).map_err(manifests::JsonError::from)?;
     let folded = fold(&format!(
         "{}\n{}\n{}",
@@ -118,8 +153,9 @@ async fn place(
     ));
     sqlx::query(
         "INSERT OR REPLACE INTO tracks (id, revision, album_id, artist_id, title, artist, \
-         track_number, disc_number, date, duration_s, cover, detail, folded, registered_ms) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         track_number, disc_number, date, duration_s, cover, detail, folded, registered_ms, \
+         cover_name, edition) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(&track.id.0)
     .bind(&track.revision.0)
@@ -135,6 +171,8 @@ async fn place(
     .bind(&detail)
     .bind(&folded)
     .bind(published_ms)
+    .bind(track.cover.as_ref().map(|cover| &cover.name))
+    .bind(&edition)
     .execute(&mut **tx)
     .await?;
     Ok(())

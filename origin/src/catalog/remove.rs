@@ -67,7 +67,7 @@ impl Catalog {
 }
 
 /// Removes an album and artists that have nothing left.
-async fn forsake(
+pub(super) async fn forsake(
     tx: &mut Transaction<'_, Sqlite>,
     album_id: &str,
     artist_id: &str,

@@ -13,7 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use routes::{Key, router};
+pub(crate) use routes::{Key, guard, router};
 pub use store::Jobs;
 
 /// How long a lease may be asked to last without a heartbeat.

@@ -46,6 +46,7 @@ impl Kind {
 pub(super) struct Name {
     track: TrackId,
     revision: Revision,
+    edition: String,
     kind: Kind,
     addressing: Addressing,
     codecs: CodecFilter,
@@ -63,8 +64,9 @@ pub(super) async fn get(
         ApiError::not_found("a track has index.m3u8, {rendition}.m3u8, manifest.mpd and track.json")
     })?;
     let (addressing, codecs) = params.parse()?;
-    let track = media.tracks.latest(&track).await?;
+    let (track, edition) = media.tracks.latest_edition(&track).await?;
     let name = Name {
+        edition,
         track: track.id.clone(),
         revision: track.revision.clone(),
         kind,

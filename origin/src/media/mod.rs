@@ -39,7 +39,7 @@ pub(crate) fn router(tracks: Arc<Tracks>) -> Router {
             get(objects::part).options(preflight),
         )
         .route(
-            "/api/v1/covers/{track}/{revision}",
+            "/api/v1/covers/{track}/{revision}/{name}",
             get(objects::cover).options(preflight),
         )
         .route(

@@ -53,16 +53,20 @@ pub(super) async fn part(
     blob.serve(media.tracks.store(), &method, &headers).await
 }
 
-/// `GET /api/v1/covers/{track}/{revision}`
+/// `GET /api/v1/covers/{track}/{revision}/{name}`
 pub(super) async fn cover(
     State(media): State<Arc<Media>>,
-    Path((track, revision)): Path<(String, String)>,
+    Path((track, revision, name)): Path<(String, String, String)>,
     method: Method,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
-    let track = media.tracks.revision(&track, &revision).await?;
-    let cover = track.cover.as_ref();
-    let cover = cover.ok_or_else(|| ApiError::not_found("this track has no cover"))?;
+    // Covers change with the tags: the index in force knows, unless it is another revision's.
+    let mut track = media.tracks.latest(&track).await?;
+    if track.revision.0 != revision {
+        track = media.tracks.revision(&track.id.0, &revision).await?;
+    }
+    let cover = track.cover.as_ref().filter(|cover| cover.name == name);
+    let cover = cover.ok_or_else(|| ApiError::not_found("this track has no such cover"))?;
     let blob = Blob {
         key: object_key(&track.id, &track.revision, &cover.name)?,
         object_bytes: cover.bytes,

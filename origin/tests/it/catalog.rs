@@ -42,7 +42,7 @@ async fn albums_gather_their_tracks_in_order() {
     assert_eq!(blue["duration_s"], 30.0);
     assert_eq!(
         blue["cover"],
-        format!("/api/v1/covers/{}/{}", first.id, first.revision)
+        format!("/api/v1/covers/{}/{}/cover.png", first.id, first.revision)
     );
     assert_eq!(list["albums"][1]["artist"], "The Zoo");
 

@@ -11,4 +11,5 @@ mod memory;
 mod playlists;
 mod sample;
 mod stack;
+mod uploads;
 mod web;

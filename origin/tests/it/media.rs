@@ -245,7 +245,10 @@ async fn covers_are_public_and_immutable() {
     let (stack, track, _) = stack().await;
     let cover = stack
         .client
-        .get(&format!("/api/v1/covers/{}/{}", track.id, track.revision))
+        .get(&format!(
+            "/api/v1/covers/{}/{}/cover.png",
+            track.id, track.revision
+        ))
         .await;
     assert_eq!(
         (cover.status, cover.header("content-type")),

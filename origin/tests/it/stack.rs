@@ -27,7 +27,11 @@ impl Stack {
     }
 
     pub(crate) async fn start_with(configure: impl FnOnce(&mut Config)) -> Self {
-        let data = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), configure).await
+    }
+
+    /// On data that another has left.
+    pub(crate) async fn start_in(data: TempDir, configure: impl FnOnce(&mut Config)) -> Self {
         let store = Arc::new(Memory::default());
         let mut config = Config::at(data.path());
         configure(&mut config);

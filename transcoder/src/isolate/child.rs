@@ -128,6 +128,7 @@ fn answer(
             let outcome = job::encode(source, bench)?;
             vec![Reply::Made(Box::new(outcome.into()))]
         }
+        Request::Identify => vec![Reply::Identity(job::identify(source, on_progress)?)],
         Request::Measure { limits } => {
             vec![Reply::Measured(job::measure(source, &limits, on_progress)?)]
         }

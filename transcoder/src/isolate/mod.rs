@@ -23,7 +23,9 @@ pub use fate::Fate;
 pub(crate) use wire::as_text;
 
 use crate::{
-    Error, job, loudness, source,
+    Error,
+    identity::SourceHash,
+    job, loudness, source,
     source::Limits,
     tags::{self, CoverArt},
 };
@@ -64,18 +66,42 @@ pub(crate) struct Order<'a> {
     pub(crate) on_progress: OnProgress<'a>,
 }
 
-/// What came of it.
-pub(crate) struct Made {
-    pub(crate) outcome: job::Outcome,
+/// Whose sound a file has, and how it is called.
+pub(crate) struct Identified {
+    /// None where the coded sound can't be told from the rest: decoding will say what is wrong.
+    pub(crate) sound: Option<SourceHash>,
     pub(crate) tags: Tags,
     pub(crate) cover: Option<CoverArt>,
 }
 
 impl Isolation {
-    /// Encodes a file and reads its tags. Blocking.
-    pub(crate) fn make(&self, path: &Path, order: &Order<'_>) -> Result<Made, Error> {
+    /// Finds out whose sound a file has, and reads its tags. Blocking.
+    pub(crate) fn identify(
+        &self,
+        path: &Path,
+        on_progress: OnProgress<'_>,
+    ) -> Result<Identified, Error> {
         let source = open(path)?;
-        let (outcome, (tags, cover)) = match self {
+        let (sound, (tags, cover)) = match self {
+            Isolation::InProcess => {
+                let again = source.try_clone().map_err(Error::Read)?;
+                let sound = job::identify(source, on_progress);
+                (job::if_sound(sound)?, tags::embedded(again))
+            }
+            Isolation::Process(launch) => parent::identify(launch, &source, on_progress)?,
+        };
+        let (tags, cover) = tags::complete(path, tags, cover);
+        Ok(Identified {
+            sound: sound.map(SourceHash),
+            tags,
+            cover,
+        })
+    }
+
+    /// Encodes a file. Blocking.
+    pub(crate) fn make(&self, path: &Path, order: &Order<'_>) -> Result<job::Outcome, Error> {
+        let source = open(path)?;
+        match self {
             Isolation::InProcess => {
                 let bench = job::Bench {
                     recipe: order.recipe,
@@ -84,17 +110,10 @@ impl Isolation {
                     spool: &mut || tempfile::tempfile_in(order.work_dir).map_err(Error::Spool),
                     on_progress: order.on_progress,
                 };
-                let again = source.try_clone().map_err(Error::Read)?;
-                (job::encode(source, bench)?, tags::embedded(again))
+                job::encode(source, bench)
             }
-            Isolation::Process(launch) => parent::make(launch, &source, order)?,
-        };
-        let (tags, cover) = tags::complete(path, tags, cover);
-        Ok(Made {
-            outcome,
-            tags,
-            cover,
-        })
+            Isolation::Process(launch) => parent::make(launch, &source, order),
+        }
     }
 
     /// Decodes a file for its loudness alone. Blocking.

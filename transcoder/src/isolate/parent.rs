@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     Error,
-    job::{Encoded, Outcome},
+    job::{self, Encoded, Outcome},
     loudness,
     source::Limits,
     tags::CoverArt,
@@ -42,12 +42,25 @@ const TAGS_A_PROCESS: u32 = 200;
 
 type FromTags = (Tags, Option<CoverArt>);
 
-/// Encodes a file and reads its tags, in one process.
-pub(super) fn make(
+/// Digests a file's coded sound, where it can be found, and reads its tags, in one process.
+pub(super) fn identify(
     launch: &Launch,
     source: &File,
-    order: &Order<'_>,
-) -> Result<(Outcome, FromTags), Error> {
+    on_progress: OnProgress<'_>,
+) -> Result<(Option<[u8; 32]>, FromTags), Error> {
+    let mut worker = Worker::start(launch, source, on_progress)?;
+    worker.send(&Request::Identify, &[source.as_fd()])?;
+    let identity = match worker.reply(on_progress) {
+        Ok(Reply::Identity(digest)) => Ok(digest),
+        Ok(other) => Err(worker.nonsense(&other)),
+        Err(error) => Err(error),
+    };
+    let identity = job::if_sound(identity)?;
+    Ok((identity, worker.tags(source, true, on_progress)?))
+}
+
+/// Encodes a file.
+pub(super) fn make(launch: &Launch, source: &File, order: &Order<'_>) -> Result<Outcome, Error> {
     let rungs = order.recipe.rungs.len();
     if rungs > MAX_RUNGS {
         return Err(Error::Internal(format!("a recipe of {rungs} rungs")));
@@ -70,8 +83,7 @@ pub(super) fn make(
         Reply::Made(sheet) => *sheet,
         other => return Err(worker.nonsense(&other)),
     };
-    let tags = worker.tags(source, true, order.on_progress)?;
-    Ok((outcome(sheet, spools)?, tags))
+    outcome(sheet, spools)
 }
 
 /// Puts the scratch files to what was written into them.
@@ -301,6 +313,7 @@ impl Worker {
 
     fn nonsense(&self, reply: &Reply) -> Error {
         let what = match reply {
+            Reply::Identity(_) => "a digest",
             Reply::Made(_) => "renditions",
             Reply::Measured(_) => "loudness",
             Reply::Tags(_) => "tags",

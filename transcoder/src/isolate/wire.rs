@@ -53,6 +53,8 @@ pub(super) enum Request {
         limits: Limits,
         skip: Vec<String>,
     },
+    /// Digest the coded sound.
+    Identify,
     /// Decode for the loudness alone.
     Measure { limits: Limits },
     /// Read the tags.
@@ -63,6 +65,8 @@ pub(super) enum Request {
 #[derive(Debug)]
 pub(super) enum Reply {
     Progress(u64, Option<u64>),
+    /// A SHA-256.
+    Identity([u8; 32]),
     Made(Box<Sheet>),
     Measured(loudness::State),
     Tags(Tags),
@@ -154,11 +158,13 @@ const MEASURED: u8 = 3;
 const TAGS: u8 = 4;
 const COVER: u8 = 5;
 const FAULT: u8 = 6;
+const IDENTITY: u8 = 7;
 
 impl Reply {
     pub(super) fn write(&self, to: impl Write) -> io::Result<()> {
         match self {
             Reply::Progress(done, total) => write_json(to, PROGRESS, &(done, total)),
+            Reply::Identity(digest) => write_json(to, IDENTITY, digest),
             Reply::Made(sheet) => write_json(to, MADE, sheet),
             Reply::Measured(state) => write_json(to, MEASURED, state),
             Reply::Tags(tags) => write_json(to, TAGS, tags),
@@ -175,6 +181,7 @@ impl Reply {
                 let (done, total) = parse_json(&payload)?;
                 Reply::Progress(done, total)
             }
+            IDENTITY => Reply::Identity(parse_json(&payload)?),
             MADE => Reply::Made(parse_json(&payload)?),
             MEASURED => Reply::Measured(parse_json(&payload)?),
             TAGS => Reply::Tags(parse_json(&payload)?),

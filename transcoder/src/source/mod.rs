@@ -17,6 +17,7 @@ mod open;
 mod opus;
 mod page;
 mod part;
+mod payload;
 mod sniff;
 mod window;
 
@@ -30,6 +31,7 @@ use frames::{Frames, Step};
 use window::Window;
 
 pub use error::Error;
+pub(crate) use payload::payload;
 
 /// What a header may claim before the file is refused.
 #[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]

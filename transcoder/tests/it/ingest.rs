@@ -11,7 +11,7 @@ use futures_util::TryStreamExt;
 use manifests::Track;
 use storage::ObjectStore;
 use tokio_util::sync::CancellationToken;
-use transcoder::{Config, Event, Report, Stage, ingest, inspect};
+use transcoder::{Change, Config, Event, Report, Stage, ingest, inspect};
 
 use crate::sound;
 
@@ -85,7 +85,9 @@ fn published(events: &[Event]) -> Vec<(Arc<Track>, bool)> {
     events
         .iter()
         .filter_map(|event| match event {
-            Event::Published { track, fresh, .. } => Some((track.clone(), *fresh)),
+            Event::Published { track, change, .. } => {
+                Some((track.clone(), *change == Change::Track))
+            }
             _ => None,
         })
         .collect()
