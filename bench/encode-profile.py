@@ -21,7 +21,7 @@ ladder, source = sys.argv[1:]
 
 ENCODERS = re.compile(r"^(opus|aac)-\d+$|^flac$")
 # Rust's symbols have paths, and FDK's second copy is in a namespace of its own.
-OURS = re.compile(r"(?!segue_fdk_v3)\w+::|^<|rust|\[unknown\]")
+OURS = re.compile(r"\b(?!segue_fdk_v3)\w+::|^<|rust|\[unknown\]")
 
 # The first that fits, of what is no encoder.
 PARTS = [
