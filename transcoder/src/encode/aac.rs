@@ -53,4 +53,6 @@ pub struct Settings {
     pub profile: Profile,
     /// Constant rate in bit/s, all channels together, evened out by the bit reservoir.
     pub bitrate: u32,
+    /// The highest frequency that is encoded, in Hz, at most 20,000; `None` leaves it to the encoder.
+    pub bandwidth: Option<u32>,
 }

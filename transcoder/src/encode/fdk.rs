@@ -85,6 +85,11 @@ impl Aac {
             (sys::AACENC_PARAM_AACENC_BITRATEMODE, 0),
             (sys::AACENC_PARAM_AACENC_BITRATE, settings.bitrate),
             (sys::AACENC_PARAM_AACENC_AFTERBURNER, 1),
+            // 0 is its own choice.
+            (
+                sys::AACENC_PARAM_AACENC_BANDWIDTH,
+                settings.bandwidth.unwrap_or(0),
+            ),
             // Raw access units; explicit, hierarchical signalling of band replication.
             (sys::AACENC_PARAM_AACENC_TRANSMUX, 0),
             (sys::AACENC_PARAM_AACENC_SIGNALING_MODE, 2),
@@ -321,7 +326,11 @@ mod tests {
         ] {
             for channels in [1, 2] {
                 let made = [Encoder::PORTABLE, v3].map(|fdk| {
-                    let settings = Settings { profile, bitrate };
+                    let settings = Settings {
+                        profile,
+                        bitrate,
+                        bandwidth: (bitrate >= 256_000).then_some(20_000),
+                    };
                     let mut aac = Aac::with(fdk, settings, channels).unwrap();
                     let mut kept = Kept(vec![aac.config().to_vec()]);
                     aac.push(&sound(channels), &mut kept).unwrap();
