@@ -255,6 +255,10 @@ struct Writing {
 impl Writing {
     async fn flush(&mut self) -> Result<NamedTempFile, Error> {
         let pending = self.pending.split().freeze();
+        self.append(pending).await
+    }
+
+    async fn append(&mut self, pending: Bytes) -> Result<NamedTempFile, Error> {
         let temporary = self.temporary.take();
         blocking("upload", &self.key, move || {
             let mut temporary = temporary.ok_or_else(|| {
@@ -270,6 +274,14 @@ impl Writing {
 #[async_trait]
 impl Upload for Writing {
     async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
+        // What is large goes as it is, without a copy.
+        if bytes.len() >= CHUNK_BYTES {
+            if !self.pending.is_empty() {
+                self.temporary = Some(self.flush().await?);
+            }
+            self.temporary = Some(self.append(bytes).await?);
+            return Ok(());
+        }
         self.pending.extend_from_slice(&bytes);
         if self.pending.len() >= CHUNK_BYTES {
             self.temporary = Some(self.flush().await?);

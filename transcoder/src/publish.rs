@@ -6,11 +6,11 @@
 
 use std::{
     fs::File,
-    io::{Read, Seek, SeekFrom},
+    io::{ErrorKind, Read, Seek, SeekFrom},
     sync::Arc,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use manifests::{Cover, Rendition, SCHEMA, Takedown, Track, TrackId};
 use sha2::{Digest, Sha256};
@@ -144,8 +144,9 @@ impl Shelf {
         let mut hash = Sha256::new_with_prefix(&head);
         upload.write(head.into()).await?;
         spool.seek(SeekFrom::Start(0)).map_err(Error::Spool)?;
+        let mut buffer = BytesMut::new();
         loop {
-            let (read, rest, used) = spawn_blocking(move || read_chunk(spool, hash))
+            let (read, rest, used) = spawn_blocking(move || read_chunk(spool, hash, buffer))
                 .await
                 .map_err(|e| Error::Internal(e.to_string()))?;
             (spool, hash) = (rest, used);
@@ -153,7 +154,10 @@ impl Shelf {
             if chunk.is_empty() {
                 break;
             }
-            upload.write(chunk).await?;
+            upload.write(chunk.clone()).await?;
+            // One buffer for all chunks where the store has let go of it: threads that each allocate
+            // what another frees keep as much memory as the whole rendition has.
+            buffer = chunk.try_into_mut().unwrap_or_default();
         }
         let meta = upload.finish().await?;
         if meta.size != rendition.bytes {
@@ -271,9 +275,23 @@ impl Shelf {
 }
 
 /// Reads and hashes up to [`CHUNK`] bytes; empty at the end.
-fn read_chunk(mut spool: File, mut hash: Sha256) -> (std::io::Result<Bytes>, File, Sha256) {
-    let mut chunk = Vec::with_capacity(CHUNK);
-    let read = spool.by_ref().take(CHUNK as u64).read_to_end(&mut chunk);
+fn read_chunk(
+    mut spool: File,
+    mut hash: Sha256,
+    mut chunk: BytesMut,
+) -> (std::io::Result<Bytes>, File, Sha256) {
+    chunk.clear();
+    chunk.resize(CHUNK, 0);
+    let mut filled = 0;
+    let read = loop {
+        match spool.read(&mut chunk[filled..]) {
+            Ok(0) => break Ok(()),
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => break Err(error),
+        }
+    };
+    chunk.truncate(filled);
     hash.update(&chunk);
-    (read.map(|_| chunk.into()), spool, hash)
+    (read.map(|()| chunk.freeze()), spool, hash)
 }
