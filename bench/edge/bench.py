@@ -251,6 +251,26 @@ def enter_namespace() -> bool:
     os.execvp("unshare", ["unshare", "-n", "sh", "-c", again, sys.executable, *sys.argv, "--inside"])
 
 
+def prepare(directory: Path) -> tuple[Path, Path]:
+    """Puts the object that is served into a directory, and a certificate and its key, whose paths it returns."""
+    directory.chmod(0o755)
+    (directory / "www").mkdir()
+    (directory / "www/object.mp4").write_bytes(os.urandom(OBJECT_BYTES))
+    cert, key = directory / "cert.pem", directory / "key.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                    "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost",
+                    "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True, capture_output=True)
+    return cert, key
+
+
+def edge_server(program: str, origin: Server, directory: Path, cert: Path, key: Path) -> Server:
+    """An edge in front of the origin, with its log on."""
+    port = free_port()
+    return Server("edge", [program, "--upstream", f"http://127.0.0.1:{origin.port}", "--https",
+                           f"127.0.0.1:{port}", "--cert", str(cert), "--key", str(key), "--threads", "2",
+                           "--log", str(directory / "edge.log")], port, {"h1", "h2", "h3"}, directory / "edge.out")
+
+
 def main():
     args = parse()
     if not args.inside:
@@ -259,18 +279,9 @@ def main():
     sizes = {f"{kib} KiB": int(kib) << 10 for kib in args.sizes.split(",")}
     with tempfile.TemporaryDirectory(prefix="bench-edge-") as name:
         directory = Path(name)
-        directory.chmod(0o755)
-        (directory / "www").mkdir()
-        (directory / "www/object.mp4").write_bytes(os.urandom(OBJECT_BYTES))
-        cert, key = directory / "cert.pem", directory / "key.pem"
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                        "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost",
-                        "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True, capture_output=True)
+        cert, key = prepare(directory)
         origin, cache = nginx(directory, cert, key)
-        port = free_port()
-        edge = Server("edge", [args.edge, "--upstream", f"http://127.0.0.1:{origin.port}", "--https",
-                               f"127.0.0.1:{port}", "--cert", str(cert), "--key", str(key), "--threads", "2",
-                               "--log", str(directory / "edge.log")], port, {"h1", "h2", "h3"}, directory / "edge.out")
+        edge = edge_server(args.edge, origin, directory, cert, key)
         servers = [edge, cache]
         if args.caddy and args.h3load and "h3" in only:
             servers.append(caddy(args.caddy, directory, cert, key))

@@ -12,7 +12,6 @@ Needs perf (Debian's linux-perf) and the right to use it; the edge must have its
 """
 
 import argparse
-import os
 import re
 import shutil
 import subprocess
@@ -22,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from bench import OBJECT_BYTES, Server, cpu_s, enter_namespace, free_port, load_h3, load_tcp, nginx  # noqa: E402
+from bench import Server, cpu_s, edge_server, enter_namespace, load_h3, load_tcp, nginx, prepare  # noqa: E402
 
 # The first that fits; what fits none is the edge's.
 GROUPS = [
@@ -67,19 +66,10 @@ def main():
     protocols = [p for p in args.only.split(",") if p != "h3" or args.h3load]
     with tempfile.TemporaryDirectory(prefix="bench-profile-") as name:
         directory = Path(name)
-        directory.chmod(0o755)
-        (directory / "www").mkdir()
-        (directory / "www/object.mp4").write_bytes(os.urandom(OBJECT_BYTES))
-        cert, key = directory / "cert.pem", directory / "key.pem"
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                        "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost",
-                        "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True, capture_output=True)  # fmt: skip
+        cert, key = prepare(directory)
         origin, cache = nginx(directory, cert, key)
         cache.stop()
-        port = free_port()
-        edge = Server("edge", [args.edge, "--upstream", f"http://127.0.0.1:{origin.port}", "--https",
-                               f"127.0.0.1:{port}", "--cert", str(cert), "--key", str(key), "--threads", "2",
-                               "--log", str(directory / "edge.log")], port, {"h1", "h2", "h3"}, directory / "edge.out")  # fmt: skip
+        edge = edge_server(args.edge, origin, directory, cert, key)
         print(f"{'µs a request':12}{'all':>8}{'floor':>8}" + "".join(f"{name:>12}" for name in NAMES))
         try:
             for protocol in protocols:
