@@ -8,13 +8,13 @@ use std::{
 
 use aws_lc_rs::{
     constant_time, hmac,
-    signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey},
+    signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Error,
+    Error, ed25519,
     key::{Algorithm, SigningKey},
     limits::{MAX_KEYS, MAX_KEYSET_BYTES, MAX_KID_BYTES, MAX_LEEWAY_S, MAX_REVOKED_TOKENS},
     reject::Reject,
@@ -25,7 +25,7 @@ use crate::{
 pub struct VerifyingKey {
     kid: String,
     material: Material,
-    parsed: Option<Arc<ParsedPublicKey>>,
+    parsed: Option<Arc<Parsed>>,
     /// First second at which the key is trusted.
     pub not_before: Option<u64>,
     /// First second at which it no longer is.
@@ -34,6 +34,33 @@ pub struct VerifyingKey {
     pub revoked: bool,
     /// The issuer that this key's tokens must name, where pinned.
     pub issuer: Option<String>,
+}
+
+/// A public key, ready for use.
+enum Parsed {
+    EdDsa(ed25519::PublicKey),
+    Es256(ParsedPublicKey),
+}
+
+impl Parsed {
+    /// `None` where the bytes are no key that could be trusted.
+    fn new(material: &Material) -> Option<Self> {
+        match material {
+            Material::EdDsa(x) => ed25519::PublicKey::new(x).map(Self::EdDsa),
+            Material::Es256(point) => {
+                let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
+                key.ok().map(Self::Es256)
+            }
+            Material::Hs256 { .. } => None,
+        }
+    }
+
+    fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        match self {
+            Self::EdDsa(key) => key.verifies(message, signature),
+            Self::Es256(key) => key.verify_sig(message, signature).is_ok(),
+        }
+    }
 }
 
 /// Key bytes by algorithm.
@@ -79,12 +106,7 @@ impl VerifyingKey {
     pub(crate) fn from_material(kid: String, material: Material) -> Self {
         // Unparsable bytes leave `parsed` empty, and then nothing verifies; reading JSON refuses
         // them, and a key pair's own public half always parses.
-        let parsed = match &material {
-            Material::EdDsa(x) => ParsedPublicKey::new(&ED25519, x).ok(),
-            Material::Es256(point) => ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).ok(),
-            Material::Hs256 { .. } => None,
-        };
-        let parsed = parsed.map(Arc::new);
+        let parsed = Parsed::new(&material).map(Arc::new);
         Self {
             kid,
             material,
@@ -163,7 +185,7 @@ impl VerifyingKey {
     pub(crate) fn check_signature(&self, message: &[u8], signature: &[u8]) -> Result<(), Reject> {
         let verified = match (&self.material, &self.parsed) {
             (Material::Hs256 { key, .. }, _) => hmac::verify(key, message, signature).is_ok(),
-            (_, Some(key)) => key.verify_sig(message, signature).is_ok(),
+            (_, Some(key)) => key.verifies(message, signature),
             (_, None) => false,
         };
         if verified {

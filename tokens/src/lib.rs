@@ -39,6 +39,7 @@ mod catr;
 mod catu;
 mod cbor;
 mod claims;
+mod ed25519;
 mod envelope;
 #[doc(hidden)]
 pub mod fuzzing;
