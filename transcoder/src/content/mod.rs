@@ -4,7 +4,6 @@
 //! Listens while the encoders work, so that the usual track, which fills its ladder, costs no second
 //! pass; the rungs that turn out to be idle are dropped before anything is stored.
 
-mod fft;
 mod spectrum;
 mod voice;
 

@@ -1,6 +1,8 @@
 //! How far up a recording's audible spectrum reaches.
 
-use super::fft::Fft;
+use std::{f32::consts::TAU, sync::Arc};
+
+use rustfft::{Fft, FftPlanner, num_complex::Complex};
 
 /// Frames of a spectrum: 93 ms at 44.1 kHz.
 const WINDOW: usize = 4_096;
@@ -22,12 +24,12 @@ const RARELY: usize = 200;
 
 /// In how many spectra each band was heard.
 pub(super) struct Spectrum {
-    fft: Fft,
+    fft: Arc<dyn Fft<f32>>,
+    scratch: Vec<Complex<f32>>,
     window: Vec<f32>,
     /// The window under way, the first channel as the real part, the second as the imaginary one;
     /// frames between two windows are passed over.
-    re: Vec<f32>,
-    im: Vec<f32>,
+    frames: Vec<Complex<f32>>,
     pass_over: usize,
     hop: usize,
     heard: [usize; BANDS],
@@ -38,14 +40,15 @@ impl Spectrum {
     /// For sound of that rate in Hz.
     pub(super) fn new(rate: u32) -> Spectrum {
         let hann = |n: usize| {
-            let phase = std::f32::consts::TAU * n as f32 / WINDOW as f32;
+            let phase = TAU * n as f32 / WINDOW as f32;
             0.5 - 0.5 * phase.cos()
         };
+        let fft = FftPlanner::new().plan_fft_forward(WINDOW);
         Spectrum {
-            fft: Fft::new(WINDOW),
+            scratch: vec![Complex::default(); fft.get_inplace_scratch_len()],
+            fft,
             window: (0..WINDOW).map(hann).collect(),
-            re: Vec::with_capacity(WINDOW),
-            im: Vec::with_capacity(WINDOW),
+            frames: Vec::with_capacity(WINDOW),
             pass_over: 0,
             hop: ((rate / SPECTRA_PER_S) as usize).max(WINDOW),
             heard: [0; BANDS],
@@ -61,13 +64,17 @@ impl Spectrum {
             let skip = self.pass_over.min(frames - at);
             self.pass_over -= skip;
             at += skip;
-            let take = (WINDOW - self.re.len()).min(frames - at);
-            self.re.extend_from_slice(&samples[0][at..at + take]);
-            if let Some(second) = samples.get(1) {
-                self.im.extend_from_slice(&second[at..at + take]);
+            let take = (WINDOW - self.frames.len()).min(frames - at);
+            let first = &samples[0][at..at + take];
+            match samples.get(1) {
+                Some(second) => {
+                    let pairs = first.iter().zip(&second[at..at + take]);
+                    self.frames.extend(pairs.map(|(l, r)| Complex::new(*l, *r)));
+                }
+                None => self.frames.extend(first.iter().map(Complex::from)),
             }
             at += take;
-            if self.re.len() == WINDOW {
+            if self.frames.len() == WINDOW {
                 self.look();
                 self.pass_over = self.hop - WINDOW;
             }
@@ -77,14 +84,13 @@ impl Spectrum {
     /// Adds the spectrum of the window. Both channels go through one transform: the powers at a
     /// frequency and at its negative add up to twice the channels' together.
     fn look(&mut self) {
-        self.re.resize(WINDOW, 0.0);
-        self.im.resize(WINDOW, 0.0);
-        for ((re, im), weight) in self.re.iter_mut().zip(&mut self.im).zip(&self.window) {
-            *re *= weight;
-            *im *= weight;
+        self.frames.resize(WINDOW, Complex::default());
+        for (frame, weight) in self.frames.iter_mut().zip(&self.window) {
+            *frame *= weight;
         }
-        self.fft.run(&mut self.re, &mut self.im);
-        let power = |bin: usize| self.re[bin] * self.re[bin] + self.im[bin] * self.im[bin];
+        self.fft
+            .process_with_scratch(&mut self.frames, &mut self.scratch);
+        let power = |bin: usize| self.frames[bin].norm_sqr();
         // A sine of full scale has a peak of WINDOW / 4 in this window, 1.5 bins wide in power.
         let full = (WINDOW as f32 / 4.0).powi(2) * 1.5;
         let width = WINDOW / 2 / BANDS;
@@ -96,8 +102,7 @@ impl Spectrum {
             *heard += usize::from(sum / 2.0 > full * INAUDIBLE);
         }
         self.spectra += 1;
-        self.re.clear();
-        self.im.clear();
+        self.frames.clear();
     }
 
     /// The upper edge in Hz of the highest band that is heard, at that rate.

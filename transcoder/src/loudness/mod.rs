@@ -1,8 +1,12 @@
 //! EBU R128 loudness, loudness range and true peak, of a track and of an album.
 
+mod peak;
+
 use ebur128::{EbuR128, Mode};
 use manifests::R128;
 use serde::{Deserialize, Serialize};
+
+use self::peak::TruePeak;
 
 /// The absolute gate in LUFS (BS.1770-5, annex 1).
 const ABSOLUTE_GATE: f64 = -70.0;
@@ -23,6 +27,7 @@ const SHORT_HOP: u64 = 10;
 pub struct Meter {
     /// `None` for a rate or channel count that can't be measured.
     meter: Option<EbuR128>,
+    peak: TruePeak,
     /// Samples in 100 ms.
     step: usize,
     /// Samples until the step under way is full.
@@ -59,11 +64,11 @@ impl std::fmt::Debug for State {
 impl Meter {
     /// A meter for that rate in Hz and 1 or 2 channels.
     pub fn new(sample_rate: u32, channels: usize) -> Meter {
-        let mode = Mode::S | Mode::TRUE_PEAK;
         // As the meter itself rounds.
         let step = (sample_rate as usize + 5) / 10;
         Meter {
-            meter: EbuR128::new(channels as u32, sample_rate, mode).ok(),
+            meter: EbuR128::new(channels as u32, sample_rate, Mode::S).ok(),
+            peak: TruePeak::new(sample_rate, channels),
             step,
             missing: step,
             steps: 0,
@@ -73,6 +78,7 @@ impl Meter {
 
     /// Takes `[channel][frame]`.
     pub fn push(&mut self, samples: &[&[f32]]) {
+        self.peak.push(samples);
         let frames = samples.first().map_or(0, |plane| plane.len());
         let mut from = 0;
         while from < frames && self.meter.is_some() {
@@ -90,17 +96,10 @@ impl Meter {
     }
 
     fn add(&mut self, samples: &[&[f32]]) {
-        let Some(meter) = &mut self.meter else {
-            return;
-        };
-        if meter.add_frames_planar_f32(samples).is_err() {
+        let meter = self.meter.as_mut();
+        if meter.is_some_and(|m| m.add_frames_planar_f32(samples).is_err()) {
             self.meter = None;
-            return;
         }
-        let peak = (0..meter.channels())
-            .filter_map(|c| meter.true_peak(c).ok())
-            .fold(0.0, f64::max);
-        self.state.peak = self.state.peak.max(peak);
     }
 
     /// Notes the blocks that end with the step just filled.
@@ -120,8 +119,9 @@ impl Meter {
 
     /// The track's figures, and the state to combine into the album's.
     pub fn finish(self) -> (R128, State) {
+        let peak = self.peak.get();
         let state = match self.meter {
-            Some(_) => self.state,
+            Some(_) => State { peak, ..self.state },
             None => State::default(),
         };
         (album([&state]), state)
