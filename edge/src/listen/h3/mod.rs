@@ -31,8 +31,8 @@ use std::{
 
 use arc_swap::ArcSwap;
 use quinn_proto::{
-    AckFrequencyConfig, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig,
-    VarInt, congestion::CubicConfig, crypto::rustls::QuicServerConfig,
+    AckFrequencyConfig, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig,
+    TransportConfig, VarInt, congestion::CubicConfig, crypto::rustls::QuicServerConfig,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +50,9 @@ pub(crate) const ALPN: &[u8] = b"h3";
 
 /// Payload of our packets: 1,500 bytes on the wire under IPv6.
 const MTU: u16 = 1_452;
+
+/// Payload of packets where the path bears it: 1,500 bytes on the wire under IPv4. A probe finds out.
+const MTU_MOST: u16 = 1_472;
 
 /// Bytes sent before the first acknowledgement: one 64 KiB response and its head, where RFC 9002
 /// suggests 14,720. A startup that waits for a second round trip is heard.
@@ -193,6 +196,8 @@ fn transport(limits: &Limits) -> TransportConfig {
     cubic.initial_window(INITIAL_WINDOW);
     let mut acks = AckFrequencyConfig::default();
     acks.ack_eliciting_threshold(VarInt::from_u32(ACK_EVERY));
+    let mut mtu = MtuDiscoveryConfig::default();
+    mtu.upper_bound(MTU_MOST);
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(limits.streams.into())
@@ -202,6 +207,7 @@ fn transport(limits: &Limits) -> TransportConfig {
         .send_window(limits.h3_send_window)
         .max_idle_timeout(IdleTimeout::try_from(limits.idle.min(IDLE_MAX)).ok())
         .initial_mtu(MTU)
+        .mtu_discovery_config(Some(mtu))
         .congestion_controller_factory(Arc::new(cubic))
         .ack_frequency_config(Some(acks))
         .datagram_receive_buffer_size(None)
