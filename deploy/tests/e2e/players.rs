@@ -155,6 +155,28 @@ fn ffmpeg_plays_the_multivariant_playlist_over_tls() {
 }
 
 #[test]
+fn ffmpeg_plays_what_the_multivariant_playlist_offers() {
+    if !tools::have(&["ffmpeg", "ffmpeg-9"]) {
+        return;
+    }
+    let shared = stack::shared();
+    let published = shared.track("s32-48k");
+    // Of byte ranges ffmpeg 9 plays the first, see above.
+    let path = format!("/v1/tracks/{}/index.m3u8?addressing=segments", published.id);
+    let whole = published.fixture.frames();
+    for ffmpeg in [Ffmpeg::Nine, Ffmpeg::Five] {
+        let rungs = published.renditions().len();
+        for stream in [0, rungs - 1] {
+            let heard = decode::decode(ffmpeg, &shared.url(&path), stream, 2).frames();
+            assert!(
+                (whole..whole + 4096).contains(&heard),
+                "{ffmpeg:?}, stream {stream}: {heard} of {whole}"
+            );
+        }
+    }
+}
+
+#[test]
 fn vlc_plays_hls_dash_and_files() {
     let _busy = process::busy();
     if !tools::have(&["cvlc", "setpriv", "soxi"]) {

@@ -336,8 +336,10 @@ const RULES: &[Rule] = &[
         },
     ),
     ("bis §4.4.2.2", "playing starts at the first sample", |s| {
-        let starts: Vec<_> = s.playlists().flat_map(|p| p.tags("#EXT-X-START")).collect();
-        starts == ["TIME-OFFSET=0,PRECISE=YES"]
+        s.variants.iter().all(|v| {
+            let starts: Vec<_> = v.playlist.tags("#EXT-X-START").collect();
+            starts == ["TIME-OFFSET=0,PRECISE=YES"]
+        })
     }),
     ("bis §4.4.6.4", "loudness is told as session data", |s| {
         s.multivariant

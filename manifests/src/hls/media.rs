@@ -10,12 +10,17 @@ use crate::{
 /// Renders a VOD media playlist. Tracks after the first start with a discontinuity and an
 /// initialisation section of their own (RFC 8216 §4.3.2.3, §4.3.2.5); their first segments carry
 /// the title where there are several.
+///
+/// Playing starts at the first sample, also where a player would start within the first segment
+/// (`PRECISE`, RFC 8216bis §4.4.2.2). The multivariant playlist may say so as well, but doesn't:
+/// ffmpeg takes it for a media playlist then; 5.1 lists each stream twice, 9 plays nothing.
 pub fn media(items: &[Item<'_>], layout: &Layout<'_>) -> String {
     let mut out = String::with_capacity(256 + items.len() * 64 * 128);
     let _ = write!(
         out,
         "#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:0\n\
-         #EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-INDEPENDENT-SEGMENTS\n",
+         #EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-INDEPENDENT-SEGMENTS\n\
+         #EXT-X-START:TIME-OFFSET=0,PRECISE=YES\n",
         target(items)
     );
     for (i, item) in items.iter().enumerate() {

@@ -14,9 +14,6 @@ const DATA: &str = "audio.segue";
 /// a family the rendition to start on; each is a variant with its peak and average rate. Several
 /// tracks share a ladder: every rung that one of them has, in families that all of them have.
 ///
-/// Playing starts at the first sample, also where a player would start within the first segment
-/// (`PRECISE`, RFC 8216bis §4.4.2.2).
-///
 /// `None` where no rendition passes the filter or there are no tracks.
 pub fn multivariant(tracks: &[&Track], filter: CodecFilter, layout: &Layout<'_>) -> Option<String> {
     const HERE: [Pathway<'_>; 1] = [Pathway { id: "", base: "" }];
@@ -44,10 +41,7 @@ fn render(
     pathways: &[Pathway<'_>],
 ) -> Option<String> {
     let first = pathways.first()?;
-    let mut out = format!(
-        "#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-INDEPENDENT-SEGMENTS\n\
-         #EXT-X-START:TIME-OFFSET=0,PRECISE=YES\n"
-    );
+    let mut out = format!("#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-INDEPENDENT-SEGMENTS\n");
     if let Some(server) = server {
         let _ = writeln!(
             out,
