@@ -125,6 +125,18 @@ impl Show {
         std::iter::once(&self.multivariant).chain(self.variants.iter().map(|v| &v.playlist))
     }
 
+    /// The `EXT-X-MEDIA` tags.
+    fn groups(&self) -> Vec<BTreeMap<String, String>> {
+        let tags = self.multivariant.tags("#EXT-X-MEDIA");
+        tags.map(attributes).collect()
+    }
+
+    /// That which the variant's `AUDIO` names.
+    fn group(&self, variant: &Variant) -> BTreeMap<String, String> {
+        let named = |g: &BTreeMap<String, String>| g["GROUP-ID"] == variant.attributes["AUDIO"];
+        self.groups().into_iter().find(named).unwrap()
+    }
+
     /// Whether it holds for all variants, each with its segments.
     fn every(&self, holds: impl Fn(&Variant, &[Segment]) -> bool) -> bool {
         self.variants
@@ -162,6 +174,17 @@ fn peak(playlist: &Playlist) -> f64 {
 
 fn has(bytes: &[u8], name: &[u8]) -> bool {
     bytes.windows(name.len()).any(|w| w == name)
+}
+
+/// The channels that an init segment's sample entry has: 24 bytes behind the start of its box
+/// (ISO/IEC 14496-12 §12.2.3), so 20 behind its type.
+fn sample_entry_channels(init: &[u8]) -> Option<u16> {
+    let entry = [b"Opus", b"fLaC", b"mp4a"].into_iter().find_map(|name| {
+        let head = [name.as_slice(), b"\0\0\0\0\0\0\0\x01"].concat();
+        init.windows(head.len()).position(|w| w == head)
+    })?;
+    let count = init.get(entry + 20..entry + 22)?;
+    Some(u16::from_be_bytes([count[0], count[1]]))
 }
 
 /// Where a rule is written, what it says, and whether a track keeps it.
@@ -341,6 +364,74 @@ const RULES: &[Rule] = &[
             starts == ["TIME-OFFSET=0,PRECISE=YES"]
         })
     }),
+    (
+        "bis §4.4.6.1",
+        "each EXT-X-MEDIA has the attributes that sound must have",
+        |s| {
+            let groups = s.groups();
+            groups.len() == s.variants.len()
+                && groups.iter().all(|g| {
+                    g["TYPE"] == "AUDIO" && !g["GROUP-ID"].is_empty() && !g["NAME"].is_empty()
+                })
+        },
+    ),
+    (
+        "bis §4.4.6.1",
+        "what is DEFAULT is also AUTOSELECT, and so chosen unasked",
+        |s| {
+            let yes = |g: &BTreeMap<_, _>, name: &str| g[name] == "YES";
+            let mut groups = s.groups().into_iter();
+            groups.all(|g| yes(&g, "DEFAULT") && yes(&g, "AUTOSELECT"))
+        },
+    ),
+    (
+        "bis §4.4.6.1.1",
+        "a group has one member of a name, and all groups have the same members",
+        |s| {
+            let groups = s.groups();
+            let ids: HashSet<_> = groups.iter().map(|g| &g["GROUP-ID"]).collect();
+            let own = ["GROUP-ID", "URI", "CHANNELS", "STABLE-RENDITION-ID"];
+            let shared = |g: &BTreeMap<String, String>| {
+                let mut g = g.clone();
+                g.retain(|name, _| !own.contains(&name.as_str()));
+                g
+            };
+            ids.len() == groups.len() && groups.iter().all(|g| shared(g) == shared(&groups[0]))
+        },
+    ),
+    (
+        "bis §4.4.6.2",
+        "AUDIO names a group, whose member is what the variant plays",
+        |s| {
+            s.every(|v, _| {
+                let group = s.group(v);
+                group["URI"] == v.uri
+                    && group["STABLE-RENDITION-ID"] == v.attributes["STABLE-VARIANT-ID"]
+            })
+        },
+    ),
+    (
+        "bis §4.4.6.1",
+        "CHANNELS is there, and what the sample entry has",
+        |s| {
+            s.every(|v, _| {
+                let told: u16 = s.group(v)["CHANNELS"].parse().unwrap();
+                Some(told) == sample_entry_channels(&v.init)
+            })
+        },
+    ),
+    (
+        "bis §4.4.6.2.1",
+        "a group is one codec, which its variant's CODECS name",
+        |s| {
+            let mut codecs: BTreeMap<&str, &str> = BTreeMap::new();
+            s.variants.iter().all(|v| {
+                let codec = v.attributes["CODECS"].as_str();
+                !codec.contains(',')
+                    && *codecs.entry(&v.attributes["AUDIO"]).or_insert(codec) == codec
+            })
+        },
+    ),
     ("bis §4.4.6.4", "loudness is told as session data", |s| {
         s.multivariant
             .text

@@ -1,7 +1,19 @@
 //! HTTP Live Streaming: multivariant and media playlists (RFC 8216 and its successor draft).
 //!
-//! Sound alone needs no `EXT-X-MEDIA` groups: each rendition is a variant of its own, with the one
-//! codec it uses, which every player can filter and switch on.
+//! Each rung is a variant of its own, with the one codec it uses, which every player can filter and
+//! switch on; and it has an audio group of its own, which tells the number of channels and whose one
+//! member is the variant's playlist again. A group holds one codec, then, and a codec with several bit
+//! rates has several groups. The other forms that the RFC allows don't play everywhere:
+//!
+//! - One group for all variants of a codec, whose member has a `URI`, leaves the codec one bit rate:
+//!   Shaka takes the member for the sound, as the RFC has it, whichever variant it chose.
+//! - A member without a `URI` (its sound is in the variant's own playlist, RFC 8216bis §4.4.6.1) ends
+//!   Chromium 148's own HLS player: the tab crashes, with one variant as with eight. Where variants share
+//!   such a group, Shaka 5.2.12 replaces one placeholder stream in `createStreamInfosForVariantTags_`
+//!   and keeps one for each variant before.
+//!
+//! hls.js, Shaka, Chromium, VLC and ffmpeg 9 see that member and variant have one URI, and load it
+//! once. ffmpeg 5.1 lists each stream twice, and plays as before.
 //!
 //! Segments begin where their `tfdt` says, priming included: players find a segment's place by
 //! subtracting the playlist's time from its `tfdt` (Shaka for each segment, hls.js for the first),

@@ -10,9 +10,14 @@ use crate::{
 /// Prefix of the `DATA-ID`s of our session data.
 const DATA: &str = "audio.segue";
 
+/// `NAME` of the one rendition in each audio group.
+const NAME: &str = "Audio";
+
 /// Renders the multivariant playlist over `tracks` in a row, usually one. AAC comes first, within
 /// a family the rendition to start on; each is a variant with its peak and average rate. Several
 /// tracks share a ladder: every rung that one of them has, in families that all of them have.
+///
+/// Each variant has an audio group that tells its `CHANNELS` (see the [module](super) for why).
 ///
 /// `None` where no rendition passes the filter or there are no tracks.
 pub fn multivariant(tracks: &[&Track], filter: CodecFilter, layout: &Layout<'_>) -> Option<String> {
@@ -53,7 +58,8 @@ fn render(
     if let [track] = tracks {
         session_data(&mut out, track);
     }
-    let mut any = false;
+    // Groups come before the variants that name them, as everybody writes it.
+    let mut variants = String::new();
     for rung in offered(tracks) {
         let Some(items) = items(tracks, &rung.id) else {
             continue;
@@ -62,18 +68,84 @@ fn render(
         if !played.iter().all(|r| filter.admits(r)) {
             continue;
         }
-        any = true;
         let variant = stream_inf(&played);
+        let playlist = layout.media_playlist(&rung.id);
         for pathway in pathways {
-            let _ = write!(out, "{variant},STABLE-VARIANT-ID=\"{}\"", rung.id);
-            if server.is_some() {
-                let _ = write!(out, ",PATHWAY-ID=\"{}\"", quoted(pathway.id));
-            }
-            let playlist = layout.media_playlist(&rung.id);
-            let _ = write!(out, "\n{}{playlist}\n", pathway.base);
+            let offer = Offer {
+                id: &rung.id,
+                playlist: &playlist,
+                pathway: server.map(|_| pathway),
+            };
+            offer.media(&mut out, channels(&played));
+            offer.variant(&mut variants, &variant);
         }
     }
-    any.then_some(out)
+    if variants.is_empty() {
+        return None;
+    }
+    out.push_str(&variants);
+    Some(out)
+}
+
+/// A rung by one way: its playlist beside the multivariant one, or by a pathway.
+struct Offer<'a> {
+    id: &'a str,
+    playlist: &'a str,
+    pathway: Option<&'a Pathway<'a>>,
+}
+
+impl Offer<'_> {
+    /// The group of one rendition that its variant names (RFC 8216bis §4.4.6.1). All groups have a
+    /// member of the same name and attributes, but for the URI and what goes with it
+    /// (§4.4.6.1.1).
+    fn media(&self, out: &mut String, channels: u32) {
+        out.push_str("#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"");
+        self.group(out);
+        let _ = write!(
+            out,
+            "\",NAME=\"{NAME}\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"{channels}\",\
+             STABLE-RENDITION-ID=\"{}\",URI=\"",
+            self.id
+        );
+        if let Some(pathway) = self.pathway {
+            out.push_str(&quoted(pathway.base));
+        }
+        out.push_str(self.playlist);
+        out.push_str("\"\n");
+    }
+
+    /// The variant (§4.4.6.2): what is `told` of it, its group, and the same URI.
+    fn variant(&self, out: &mut String, told: &str) {
+        out.push_str(told);
+        out.push_str(",AUDIO=\"");
+        self.group(out);
+        let _ = write!(out, "\",STABLE-VARIANT-ID=\"{}\"", self.id);
+        let base = match self.pathway {
+            Some(pathway) => {
+                let _ = write!(out, ",PATHWAY-ID=\"{}\"", quoted(pathway.id));
+                pathway.base
+            }
+            None => "",
+        };
+        out.push('\n');
+        out.push_str(base);
+        out.push_str(self.playlist);
+        out.push('\n');
+    }
+
+    /// The group's id: a rung's, by each pathway another.
+    fn group(&self, out: &mut String) {
+        out.push_str(self.id);
+        if let Some(pathway) = self.pathway {
+            out.push('@');
+            out.push_str(&quoted(pathway.id));
+        }
+    }
+}
+
+/// `CHANNELS`: the most that any segment of what is played has (RFC 8216bis §4.4.6.1).
+fn channels(played: &[&Rendition]) -> u32 {
+    played.iter().map(|r| r.channels).max().unwrap_or(0)
 }
 
 fn stream_inf(played: &[&Rendition]) -> String {

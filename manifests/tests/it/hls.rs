@@ -2,7 +2,7 @@
 
 use m3u8_rs::{MediaPlaylistType, Playlist};
 use manifests::{
-    Addressing, CodecFilter, Layout,
+    Addressing, CodecFilter, Layout, Track,
     hls::{Item, Pathway, Steering, items as hls_items, media, multivariant, steered},
 };
 
@@ -88,21 +88,29 @@ fn a_multivariant_playlist_starts_with_aac_and_lists_every_rendition() {
         #EXT-X-SESSION-DATA:DATA-ID="audio.segue.loudness.track.integrated-lufs",VALUE="-14.13"
         #EXT-X-SESSION-DATA:DATA-ID="audio.segue.loudness.track.range-lu",VALUE="6.50"
         #EXT-X-SESSION-DATA:DATA-ID="audio.segue.loudness.track.true-peak-dbtp",VALUE="-1.00"
-        #EXT-X-STREAM-INF:BANDWIDTH=128000,AVERAGE-BANDWIDTH=128000,CODECS="mp4a.40.2",STABLE-VARIANT-ID="aac-128"
+        #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="aac-128",NAME="Audio",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2",STABLE-RENDITION-ID="aac-128",URI="aac-128.m3u8"
+        #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="aac-64",NAME="Audio",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2",STABLE-RENDITION-ID="aac-64",URI="aac-64.m3u8"
+        #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="aac-256",NAME="Audio",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2",STABLE-RENDITION-ID="aac-256",URI="aac-256.m3u8"
+        #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="opus-96",NAME="Audio",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2",STABLE-RENDITION-ID="opus-96",URI="opus-96.m3u8"
+        #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="opus-32",NAME="Audio",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2",STABLE-RENDITION-ID="opus-32",URI="opus-32.m3u8"
+        #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="opus-64",NAME="Audio",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2",STABLE-RENDITION-ID="opus-64",URI="opus-64.m3u8"
+        #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="opus-160",NAME="Audio",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2",STABLE-RENDITION-ID="opus-160",URI="opus-160.m3u8"
+        #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="flac",NAME="Audio",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2",STABLE-RENDITION-ID="flac",URI="flac.m3u8"
+        #EXT-X-STREAM-INF:BANDWIDTH=128000,AVERAGE-BANDWIDTH=128000,CODECS="mp4a.40.2",AUDIO="aac-128",STABLE-VARIANT-ID="aac-128"
         aac-128.m3u8
-        #EXT-X-STREAM-INF:BANDWIDTH=64000,AVERAGE-BANDWIDTH=64000,CODECS="mp4a.40.5",STABLE-VARIANT-ID="aac-64"
+        #EXT-X-STREAM-INF:BANDWIDTH=64000,AVERAGE-BANDWIDTH=64000,CODECS="mp4a.40.5",AUDIO="aac-64",STABLE-VARIANT-ID="aac-64"
         aac-64.m3u8
-        #EXT-X-STREAM-INF:BANDWIDTH=256000,AVERAGE-BANDWIDTH=256000,CODECS="mp4a.40.2",STABLE-VARIANT-ID="aac-256"
+        #EXT-X-STREAM-INF:BANDWIDTH=256000,AVERAGE-BANDWIDTH=256000,CODECS="mp4a.40.2",AUDIO="aac-256",STABLE-VARIANT-ID="aac-256"
         aac-256.m3u8
-        #EXT-X-STREAM-INF:BANDWIDTH=96000,AVERAGE-BANDWIDTH=96000,CODECS="opus",STABLE-VARIANT-ID="opus-96"
+        #EXT-X-STREAM-INF:BANDWIDTH=96000,AVERAGE-BANDWIDTH=96000,CODECS="opus",AUDIO="opus-96",STABLE-VARIANT-ID="opus-96"
         opus-96.m3u8
-        #EXT-X-STREAM-INF:BANDWIDTH=32000,AVERAGE-BANDWIDTH=32000,CODECS="opus",STABLE-VARIANT-ID="opus-32"
+        #EXT-X-STREAM-INF:BANDWIDTH=32000,AVERAGE-BANDWIDTH=32000,CODECS="opus",AUDIO="opus-32",STABLE-VARIANT-ID="opus-32"
         opus-32.m3u8
-        #EXT-X-STREAM-INF:BANDWIDTH=64000,AVERAGE-BANDWIDTH=64000,CODECS="opus",STABLE-VARIANT-ID="opus-64"
+        #EXT-X-STREAM-INF:BANDWIDTH=64000,AVERAGE-BANDWIDTH=64000,CODECS="opus",AUDIO="opus-64",STABLE-VARIANT-ID="opus-64"
         opus-64.m3u8
-        #EXT-X-STREAM-INF:BANDWIDTH=160000,AVERAGE-BANDWIDTH=160000,CODECS="opus",STABLE-VARIANT-ID="opus-160"
+        #EXT-X-STREAM-INF:BANDWIDTH=160000,AVERAGE-BANDWIDTH=160000,CODECS="opus",AUDIO="opus-160",STABLE-VARIANT-ID="opus-160"
         opus-160.m3u8
-        #EXT-X-STREAM-INF:BANDWIDTH=700000,AVERAGE-BANDWIDTH=700000,CODECS="fLaC",STABLE-VARIANT-ID="flac"
+        #EXT-X-STREAM-INF:BANDWIDTH=700000,AVERAGE-BANDWIDTH=700000,CODECS="fLaC",AUDIO="flac",STABLE-VARIANT-ID="flac"
         flac.m3u8
         "#,
     );
@@ -193,6 +201,15 @@ fn m3u8_rs_reads_both_playlists() {
             .all(|v| v.bandwidth >= v.average_bandwidth.unwrap())
     );
     assert_eq!(all.session_data.len(), 5);
+    for variant in &all.variants {
+        let mut group = all
+            .alternatives
+            .iter()
+            .filter(|a| Some(&a.group_id) == variant.audio.as_ref());
+        let member = group.next().unwrap();
+        assert_eq!(member.uri.as_ref(), Some(&variant.uri));
+        assert!(group.next().is_none(), "{} has one member", member.group_id);
+    }
 }
 
 #[test]
@@ -229,6 +246,31 @@ fn tracks_in_a_row_are_one_stream_with_discontinuities() {
     );
     let sum: f32 = parsed.segments.iter().map(|s| s.duration).sum();
     assert!((sum - 6.0).abs() < 1e-3, "{sum}");
+}
+
+/// `CHANNELS` of each audio group, in order.
+fn channels(playlist: &str) -> Vec<&str> {
+    let tags = playlist.lines().filter(|l| l.starts_with("#EXT-X-MEDIA:"));
+    tags.filter_map(|l| l.split_once("CHANNELS=\"")?.1.split('"').next())
+        .collect()
+}
+
+#[test]
+fn channels_are_the_most_that_any_track_has_in_that_rung() {
+    let layout = Layout::v1(Addressing::Ranges);
+    let mut surround = sample::with_ladder(480_000, &sample::LADDER[5..]);
+    surround.renditions[2].channels = 6;
+    let mut mono = sample::with_ladder(96_000, &sample::LADDER[5..]);
+    for rendition in &mut mono.renditions {
+        rendition.channels = 1;
+    }
+    let of = |tracks: &[&Track]| {
+        let text = multivariant(tracks, CodecFilter::default(), &layout).unwrap();
+        channels(&text).join(" ")
+    };
+    assert_eq!(of(&[&surround]), "2 2 6");
+    assert_eq!(of(&[&mono]), "1 1 1");
+    assert_eq!(of(&[&mono, &surround]), "2 2 6");
 }
 
 #[test]
@@ -269,11 +311,15 @@ fn pathways_offer_the_same_variants() {
     assert_eq!(
         tail[3..].join("\n"),
         "#EXT-X-CONTENT-STEERING:SERVER-URI=\"/steering.json\",PATHWAY-ID=\"eu\"\n\
+         #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"flac@eu\",NAME=\"Audio\",DEFAULT=YES,AUTOSELECT=YES,\
+         CHANNELS=\"2\",STABLE-RENDITION-ID=\"flac\",URI=\"https://eu.example.org/v1/tracks/t/flac.m3u8\"\n\
+         #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"flac@us\",NAME=\"Audio\",DEFAULT=YES,AUTOSELECT=YES,\
+         CHANNELS=\"2\",STABLE-RENDITION-ID=\"flac\",URI=\"https://us.example.org/v1/tracks/t/flac.m3u8\"\n\
          #EXT-X-STREAM-INF:BANDWIDTH=700000,AVERAGE-BANDWIDTH=700000,CODECS=\"fLaC\",\
-         STABLE-VARIANT-ID=\"flac\",PATHWAY-ID=\"eu\"\n\
+         AUDIO=\"flac@eu\",STABLE-VARIANT-ID=\"flac\",PATHWAY-ID=\"eu\"\n\
          https://eu.example.org/v1/tracks/t/flac.m3u8\n\
          #EXT-X-STREAM-INF:BANDWIDTH=700000,AVERAGE-BANDWIDTH=700000,CODECS=\"fLaC\",\
-         STABLE-VARIANT-ID=\"flac\",PATHWAY-ID=\"us\"\n\
+         AUDIO=\"flac@us\",STABLE-VARIANT-ID=\"flac\",PATHWAY-ID=\"us\"\n\
          https://us.example.org/v1/tracks/t/flac.m3u8"
     );
     let document: serde_json::Value = serde_json::from_str(&steering.manifest(300)).unwrap();
