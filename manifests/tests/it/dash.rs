@@ -1,11 +1,11 @@
-//! DASH: golden MPDs, read back with quick-xml.
+//! DASH: golden MPDs, read back with quick-xml and held against the schema's rules.
 
 use std::collections::BTreeMap;
 
 use manifests::{Addressing, Codec, CodecFilter, Layout, dash::mpd};
 use quick_xml::{Reader, events::Event};
 
-use crate::{check, sample};
+use crate::{check, sample, schema};
 
 /// Elements in document order: name, attributes, text.
 fn elements(xml: &str) -> Vec<(String, BTreeMap<String, String>, String)> {
@@ -141,4 +141,131 @@ fn each_codec_has_one_adaptation_set_and_each_track_a_period() {
         .collect();
     assert_eq!(starts, ["PT0.000000S", "PT2.000000S"]);
     assert_eq!(mpd(&[], CodecFilter::default(), &layout), None);
+}
+
+/// MPDs with every element that the renderer writes: both addressings, one period and several, each
+/// codec alone and all, and from mono to 7.1.
+fn all_kinds() -> Vec<(String, String)> {
+    let mut tracks = [1, 100_000, 10_000_000].map(sample::track);
+    tracks[0].tags.title = "A <b> & \"c\" \u{1f3b5}".into();
+    for (track, channels) in tracks.iter_mut().zip([1, 2, 8]) {
+        for rendition in &mut track.renditions {
+            rendition.channels = channels;
+        }
+    }
+    let rows: [Vec<&manifests::Track>; 4] = [
+        vec![&tracks[0]],
+        vec![&tracks[1]],
+        vec![&tracks[2]],
+        tracks.iter().collect(),
+    ];
+    let mut all = Vec::new();
+    for (row, tracks) in rows.iter().enumerate() {
+        for addressing in [Addressing::Ranges, Addressing::Segments] {
+            for codecs in ["", "opus", "aac-lc", "he-aac", "flac", "opus,aac"] {
+                let layout = Layout::v1(addressing);
+                let text = mpd(tracks, codecs.parse().unwrap(), &layout).unwrap();
+                all.push((format!("row {row}, {addressing:?}, `{codecs}`"), text));
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn every_mpd_keeps_the_schema() {
+    for (what, text) in all_kinds() {
+        let faults = schema::complaints(&text);
+        assert!(faults.is_empty(), "{what}: {faults:#?}\n{text}");
+    }
+}
+
+#[test]
+fn the_schema_check_complains_of_what_is_spoilt() {
+    let whole = |(what, text): (String, String)| what.ends_with("``").then_some(text);
+    let all: Vec<String> = all_kinds().into_iter().filter_map(whole).collect();
+    let complains = |mpd: &str, expected: &str| {
+        let faults = schema::complaints(mpd);
+        let found = faults.iter().any(|fault| fault.contains(expected));
+        assert!(found, "`{expected}` is not among {faults:#?}\n{mpd}");
+    };
+    // Each MPD that has `from` gets `to` in its first place.
+    let spoil = |from: &str, to: &str, expected: &str| {
+        let mut spoilt = all.iter().filter(|mpd| mpd.contains(from)).peekable();
+        assert!(spoilt.peek().is_some(), "no MPD has `{from}`");
+        for mpd in spoilt {
+            complains(&mpd.replacen(from, to, 1), expected);
+        }
+    };
+    // Order and number of children.
+    let role = "<Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"main\"/>";
+    for mpd in &all {
+        let late = mpd.replacen(role, "", 1);
+        let late = late.replacen("</Representation>", &format!("</Representation>{role}"), 1);
+        complains(&late, "AdaptationSet: Role does not belong there");
+    }
+    spoil(
+        role,
+        &format!("{role}<S d=\"1\"/>"),
+        "S does not belong there",
+    );
+    spoil(
+        "<Initialization range",
+        "<Initialization range=\"0-1\"/><Initialization range",
+        "2 of Initialization",
+    );
+    // Elements and attributes that are missing or unknown.
+    spoil("<Title>", "<Headline/><Title>", "unknown element");
+    spoil(
+        " indexRangeExact=",
+        " indexRangeExactly=",
+        "unknown attribute",
+    );
+    spoil(
+        " minBufferTime=\"",
+        " maxSegmentDuration_=\"",
+        "no attribute minBufferTime",
+    );
+    spoil(" bandwidth=\"32000\"", "", "no attribute bandwidth");
+    spoil(
+        "xmlns=\"urn:mpeg:dash:schema:mpd:2011\" ",
+        "",
+        "no attribute xmlns",
+    );
+    // Types.
+    for (from, to) in [
+        ("start=\"PT0.000000S\"", "start=\"0.0\""),
+        ("start=\"PT0.000000S\"", "start=\"PT\""),
+        ("bandwidth=\"32000\"", "bandwidth=\"32000.5\""),
+        ("bandwidth=\"32000\"", "bandwidth=\"4294967296\""),
+        ("timescale=\"48000\"", "timescale=\"0\""),
+        ("codecs=\"opus\"", "codecs=\"opus, fLaC\""),
+        ("startWithSAP=\"1\"", "startWithSAP=\"7\""),
+        ("range=\"0-899\"", "range=\"899-0\""),
+        (
+            "subsegmentAlignment=\"true\"",
+            "subsegmentAlignment=\"yes\"",
+        ),
+        ("contentType=\"audio\"", "contentType=\"sound\""),
+        ("type=\"static\"", "type=\"vod\""),
+        ("/$Number$.m4s", "/$Nummer$.m4s"),
+        (
+            "Representation id=\"opus-32\"",
+            "Representation id=\"opus 32\"",
+        ),
+        ("profiles=\"urn:mpeg", "profiles=\" urn:mpeg"),
+    ] {
+        spoil(from, to, " is no ");
+    }
+    // Ids.
+    spoil("<Period id=\"2\"", "<Period id=\"1\"", "two of Period");
+    spoil(
+        "<AdaptationSet id=\"2\"",
+        "<AdaptationSet id=\"1\"",
+        "two of AdaptationSet",
+    );
+    spoil("id=\"opus-64\"", "id=\"opus-32\"", "two of Representation");
+    // Text where none belongs, and what is no XML.
+    spoil("</Period>", "soon</Period>", "text `soon`");
+    spoil("</Period>", "</Perod>", "");
 }

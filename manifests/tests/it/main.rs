@@ -6,6 +6,7 @@ mod hls;
 mod json;
 mod properties;
 mod sample;
+mod schema;
 
 /// Compares rendered text with a golden one; both are trimmed of the golden's indentation.
 fn check(rendered: &str, golden: &str) {
