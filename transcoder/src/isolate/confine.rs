@@ -202,3 +202,34 @@ fn allowed() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::BackendErro
     );
     Ok(rules)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, io::ErrorKind, thread};
+
+    use super::*;
+
+    /// Landlock alone, which binds the thread that asks for it: the filter would refuse first.
+    #[test]
+    fn files_can_be_used_and_not_opened() {
+        let here = std::env::temp_dir();
+        let mut open = tempfile::tempfile().unwrap();
+        let path = std::env::current_exe().unwrap();
+        let confined = thread::spawn(move || {
+            if !forget_files() {
+                return false;
+            }
+            io::Write::write_all(&mut open, b"of before").unwrap();
+            let refused = |error: io::Error| error.kind() == ErrorKind::PermissionDenied;
+            assert!(File::open(&path).is_err_and(refused));
+            assert!(std::fs::read_dir(&here).is_err_and(refused));
+            assert!(File::create(here.join("segue-confined")).is_err_and(refused));
+            true
+        });
+        if !confined.join().unwrap() {
+            eprintln!("skipped: this kernel has no Landlock");
+        }
+        // The others go on as before.
+        assert!(File::open(std::env::current_exe().unwrap()).is_ok());
+    }
+}
