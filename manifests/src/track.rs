@@ -101,6 +101,17 @@ pub struct Track {
     /// Rungs left out, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub omitted: Vec<Omitted>,
+    /// What lossy encoders heard before the first sample, where that was not silence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preroll: Option<Preroll>,
+}
+
+/// Sound before the first sample of a track: the end of the track that it runs on from. It lies in
+/// the priming of lossy renditions, which no player plays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preroll {
+    /// The track before.
+    pub track: TrackId,
 }
 
 impl Track {

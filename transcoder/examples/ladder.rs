@@ -130,6 +130,7 @@ fn stages(file: &Path) -> f64 {
         channels,
         depth,
         length_hint: Some(samples),
+        preroll: 0,
     };
     for rung in Recipe::default().rungs {
         let pcm: Vec<Pcm> = match rung.settings {

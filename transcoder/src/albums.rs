@@ -1,4 +1,4 @@
-//! Which files belong to one album, and when an album is complete.
+//! Which files belong to one album, which of them comes before which, and when an album is complete.
 //!
 //! An album's loudness needs all its tracks, and `track.json` is written once; so the finished
 //! tracks of an album wait here until the last of it in this ingest is done. Owns the waiting.
@@ -70,6 +70,43 @@ fn album(path: &Path, tags: &Tags) -> Option<Album> {
     Some(Album { title, by })
 }
 
+/// Where a file says it is on its album.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Position {
+    disc: u32,
+    track: Option<u32>,
+}
+
+impl Position {
+    /// By its tags; without a disc it is on the first.
+    pub(crate) fn of(tags: &Tags) -> Position {
+        Position {
+            disc: tags.disc_number.unwrap_or(1),
+            track: tags.track_number,
+        }
+    }
+}
+
+/// The file before each: of the same group and disc, with the number before. None where there is no
+/// such file, or several.
+pub(crate) fn before(groups: &[Group], positions: &[Position]) -> Vec<Option<usize>> {
+    let all = || groups.iter().zip(positions);
+    let mut at: HashMap<(Group, u32, u32), Option<usize>> = HashMap::new();
+    for (n, (group, position)) in all().enumerate() {
+        if let Some(track) = position.track {
+            at.entry((*group, position.disc, track))
+                .and_modify(|several| *several = None)
+                .or_insert(Some(n));
+        }
+    }
+    all()
+        .map(|(group, position)| {
+            let track = position.track?.checked_sub(1)?;
+            at.get(&(*group, position.disc, track)).copied().flatten()
+        })
+        .collect()
+}
+
 /// Tracks waiting for their album.
 #[derive(Debug)]
 pub(crate) struct Waiting<T> {
@@ -127,6 +164,50 @@ mod tests {
         ];
         let groups = group(files.into_iter().map(|(p, t)| (Path::new(p), t)));
         assert_eq!(groups, [0, 0, 1, 2, 2, 3, 4].map(Group));
+    }
+
+    #[test]
+    fn a_track_comes_after_the_one_with_the_number_before_on_its_disc() {
+        let files = [
+            (0, None, Some(2)),
+            (0, None, Some(1)),
+            (0, Some(1), Some(3)),
+            (0, Some(1), Some(5)),
+            (0, Some(2), Some(4)),
+            (1, None, Some(6)),
+            (0, None, None),
+            (2, None, Some(1)),
+            (2, None, Some(1)),
+            (2, None, Some(2)),
+            (2, None, Some(0)),
+        ];
+        let groups: Vec<_> = files.iter().map(|file| Group(file.0)).collect();
+        let positions: Vec<_> = files
+            .iter()
+            .map(|file| {
+                Position::of(&Tags {
+                    disc_number: file.1,
+                    track_number: file.2,
+                    ..Tags::default()
+                })
+            })
+            .collect();
+        let found = before(&groups, &positions);
+        // 1, 2, 3; then a gap, another disc, another album, no number, and two with one number.
+        let expected = [
+            Some(1),
+            None,
+            Some(0),
+            None,
+            None,
+            None,
+            None,
+            Some(10),
+            Some(10),
+            None,
+            None,
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]

@@ -67,6 +67,18 @@ impl SourceHash {
             .finalize();
         Revision(hex::encode(&digest[..8]))
     }
+
+    /// The revision that a recipe makes of this source where its encoders hear the end of `before`
+    /// first.
+    pub(crate) fn revision_after(&self, recipe: &Recipe, before: &TrackId) -> Revision {
+        let digest = Sha256::new()
+            .chain_update(self.0)
+            .chain_update(recipe.digest())
+            .chain_update(b"after ")
+            .chain_update(&before.0)
+            .finalize();
+        Revision(hex::encode(&digest[..8]))
+    }
 }
 
 /// The folder of a revision's objects.
@@ -100,6 +112,11 @@ mod tests {
             SourceHash([0xff; 32]).track().0,
             format!("t{}", "z".repeat(20))
         );
-        assert_eq!(hash.revision(&Recipe::default()).0.len(), 16);
+        let recipe = Recipe::default();
+        let after = |before: &str| hash.revision_after(&recipe, &TrackId(before.into()));
+        assert_eq!(hash.revision(&recipe).0.len(), 16);
+        assert_eq!(after("ta").0.len(), 16);
+        assert_ne!(after("ta"), hash.revision(&recipe));
+        assert_ne!(after("ta"), after("tb"));
     }
 }

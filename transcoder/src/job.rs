@@ -18,7 +18,7 @@ use crate::{
     content::{Content, Listener},
     encode::{Input, Pcm, Quantiser, Rendition, opus},
     isolate::OnProgress,
-    loudness,
+    loudness, preroll,
     recipe::{Capacity, Recipe, Rung, Settings},
     resample::Resampler,
     source::{self, Block, Format, Limits, Source},
@@ -91,6 +91,8 @@ pub(crate) struct Bench<'a> {
     pub(crate) limits: &'a Limits,
     /// Renditions that are there already.
     pub(crate) skip: &'a [String],
+    /// What [`preroll::lead`] has left.
+    pub(crate) lead: Option<File>,
     /// Gives scratch files, one a rung, in the order of the ladder.
     pub(crate) spool: &'a mut dyn FnMut() -> Result<File, Error>,
     pub(crate) on_progress: OnProgress<'a>,
@@ -107,6 +109,10 @@ pub(crate) fn encode(file: File, bench: Bench<'_>) -> Result<Outcome, Error> {
         lossy_bitrate: format.lossy_bitrate,
     };
     let mut plan = bench.recipe.plan(capacity);
+    let lead = match bench.lead {
+        Some(scratch) => preroll::read(&scratch, format.sample_rate, channels)?,
+        None => Vec::new(),
+    };
     let input = Input {
         rate: format.sample_rate,
         channels,
@@ -114,6 +120,7 @@ pub(crate) fn encode(file: File, bench: Bench<'_>) -> Result<Outcome, Error> {
             .exact_depth()
             .map_or(QUANTISED_DEPTH, |depth| depth as u8),
         length_hint: format.samples_hint,
+        preroll: preroll::resampled(lead.first().map_or(0, Vec::len), format.sample_rate),
     };
     thread::scope(|scope| {
         let mut lines = Vec::new();
@@ -138,7 +145,9 @@ pub(crate) fn encode(file: File, bench: Bench<'_>) -> Result<Outcome, Error> {
         });
 
         let mut feed = Feed::new(lines, meter_sender, input);
-        let fed = feed.all(&mut source, &format, bench.on_progress);
+        let fed = feed
+            .lead(&lead)
+            .and_then(|()| feed.all(&mut source, &format, bench.on_progress));
         drop(feed);
 
         // An encoder's own error says more than the feed's, which only found it gone.
@@ -348,6 +357,16 @@ impl Feed {
             gathered: Block::default(),
             samples: 0,
         }
+    }
+
+    /// Has encoders that come after the resampler hear what is before the sound; [`Input::preroll`]
+    /// tells them how much it is.
+    fn lead(&mut self, planes_before: &[Vec<f32>]) -> Result<(), Error> {
+        if planes_before.is_empty() {
+            return Ok(());
+        }
+        let resampled = self.resampler.push(&planes(planes_before));
+        self.send_resampled(&resampled)
     }
 
     fn all(

@@ -17,6 +17,7 @@ pub mod inspect;
 pub mod isolate;
 mod job;
 pub mod loudness;
+mod preroll;
 mod publish;
 pub mod recipe;
 pub mod resample;

@@ -12,12 +12,17 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
-use manifests::{Cover, Rendition, SCHEMA, Takedown, Track, TrackId};
+use manifests::{Cover, Rendition, Revision, SCHEMA, Takedown, Track, TrackId};
 use sha2::{Digest, Sha256};
 use storage::ObjectStore;
 use tokio::task::{JoinSet, spawn_blocking};
 
-use crate::{Error, identity::Place, job::Encoded, tags::CoverArt};
+use crate::{
+    Error, Recipe,
+    identity::{Place, SourceHash},
+    job::Encoded,
+    tags::CoverArt,
+};
 
 /// Bytes read from a spool at a time.
 const CHUNK: usize = 1 << 20;
@@ -70,6 +75,39 @@ impl Shelf {
                 Ok(None)
             }
         }
+    }
+
+    /// The track as it was published before with this recipe, and its shelf: the revision without a
+    /// pre-roll, which this shelf is for, or one with whatever pre-roll it got then. What is published
+    /// stays, whether or not the track before is known now.
+    pub(crate) async fn standing(
+        &self,
+        sound: &SourceHash,
+        recipe: &Recipe,
+    ) -> Result<Option<(Shelf, Track)>, Error> {
+        if let Some(track) = self.published().await? {
+            return Ok(Some((self.clone(), track)));
+        }
+        let folder = format!("tracks/{}/", self.place.track);
+        let objects: Vec<storage::Meta> = self.store.list(&folder).try_collect().await?;
+        for object in objects {
+            let revision = match object.key.as_str()[folder.len()..].split_once('/') {
+                Some((revision, INDEX)) => Revision(revision.to_owned()),
+                _ => continue,
+            };
+            let mut shelf = self.clone();
+            shelf.place.revision = revision;
+            // What another version wrote of another recipe is nobody's concern here.
+            let Ok(Some(track)) = shelf.published().await else {
+                continue;
+            };
+            let preroll = track.preroll.as_ref();
+            let named = preroll.map(|preroll| sound.revision_after(recipe, &preroll.track));
+            if named.as_ref() == Some(&shelf.place.revision) {
+                return Ok(Some((shelf, track)));
+            }
+        }
+        Ok(None)
     }
 
     /// The renditions that an earlier ingest has noted as complete, and that are so.

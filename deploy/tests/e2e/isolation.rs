@@ -14,6 +14,7 @@ use crate::{
     bad_input::published,
     process, signal,
     stack::{self, scratch},
+    tools,
     wav::{self, Sample},
 };
 
@@ -141,6 +142,46 @@ fn the_end_of_a_files_process_is_that_files_fault_alone() {
         assert_eq!(lines[0]["reason"], reason, "{signal}: {lines:?}");
         println!("{signal:5} {}", lines[0]["error"]);
     }
+}
+
+#[test]
+fn the_end_of_the_track_before_goes_from_one_process_to_the_next() {
+    if !tools::have(&["flac"]) {
+        return;
+    }
+    let dir = scratch("isolation-album");
+    let music = dir.join("music");
+    fs::create_dir_all(&music).unwrap();
+    let voice = signal::voice(0, 44_100, 44_100 * 6, 7000.0);
+    let source = dir.join("part.wav");
+    for (number, part) in (1..).zip(voice.chunks(44_100 * 2)) {
+        wav::write(
+            &source,
+            &[part.to_vec(), part.to_vec()],
+            44_100,
+            Sample::S16,
+        );
+        let mut flac = tools::command("flac");
+        flac.args(["--silent", "--force", "--tag", "ALBUM=Live"])
+            .args(["--tag", &format!("TRACKNUMBER={number}")])
+            .arg(&source)
+            .arg("-o")
+            .arg(music.join(format!("{number}.flac")));
+        tools::run(&mut flac);
+    }
+    let data = dir.join("data");
+    let (output, mut lines) = stack::ingest(&data, &[&music]);
+    assert!(output.status.success(), "{lines:?}");
+    lines.sort_by(|a, b| a.file.cmp(&b.file));
+    assert_eq!(published(&data), 3);
+    let preroll = |line: &stack::Line| {
+        let folder = data.join("objects/tracks").join(&line.track);
+        let index = fs::read(folder.join(&line.revision).join("track.json")).unwrap();
+        serde_json::from_slice::<Value>(&index).unwrap()["preroll"]["track"].clone()
+    };
+    assert_eq!(preroll(&lines[0]), Value::Null);
+    assert_eq!(preroll(&lines[1]), lines[0].track);
+    assert_eq!(preroll(&lines[2]), lines[1].track);
 }
 
 #[test]

@@ -60,6 +60,7 @@ pub(crate) fn with_ladder(samples: u64, ladder: &[(&str, Codec, u64, u32)]) -> T
             .map(|&(id, c, p, bps)| rendition(id, c, p, bps, samples))
             .collect(),
         omitted: Vec::new(),
+        preroll: None,
     }
 }
 

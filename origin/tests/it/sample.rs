@@ -69,6 +69,7 @@ pub(crate) fn track(n: u32, tags: Tags) -> Track {
             id: "flac".into(),
             reason: "the source is lossy".into(),
         }],
+        preroll: None,
     }
 }
 

@@ -9,8 +9,16 @@ use fdk::{Encoder, sys};
 use super::{
     Packets, Quantiser,
     aac::{Profile, RATE, Settings},
+    approach::Approach,
 };
 use crate::Error;
+
+/// Access units that are encoded and dropped before those of the priming where there is a pre-roll,
+/// which begins in the last of them: the first that is kept follows on sound then. The others are silence,
+/// which leaves the bit reservoir full. FDK writes the header of band replication into every tenth
+/// (`DEFAULT_HEADER_PERIOD_REPETITION_RATE`), and codes that one without reference to what came
+/// before: dropping ten leaves it where it is without a pre-roll.
+const RUN_UP: u64 = 10;
 
 /// More than the largest access unit of two channels (6,144 bits each).
 const MAX_PACKET: usize = 8_192;
@@ -39,12 +47,13 @@ pub struct Aac {
     profile: Profile,
     channels: usize,
     config: Vec<u8>,
-    /// Interleaved sound not yet encoded, led by the silence that lengthens the delay to the
-    /// priming.
+    /// Interleaved sound not yet encoded, led by what lengthens the delay to the priming.
     pending: Vec<i16>,
     quantiser: Quantiser,
+    approach: Approach,
+    /// Samples pushed, with those of the pre-roll.
     taken: u64,
-    /// Leading access units of silence still to be dropped.
+    /// Leading access units still to be dropped: of silence, or of the pre-roll.
     skip: u64,
     emitted: u64,
     packet: Vec<u8>,
@@ -59,15 +68,16 @@ impl std::fmt::Debug for Aac {
 }
 
 impl Aac {
-    /// Opens an encoder for 1 or 2 channels.
+    /// Opens an encoder for 1 or 2 channels, to which `preroll` samples of the track before are pushed
+    /// before the sound.
     ///
     /// # Errors
     /// [`Error::Encode`] where FDK refuses the settings.
-    pub fn new(settings: Settings, channels: usize) -> Result<Aac, Error> {
-        Aac::with(Encoder::fastest(), settings, channels)
+    pub fn new(settings: Settings, channels: usize, preroll: u64) -> Result<Aac, Error> {
+        Aac::with(Encoder::fastest(), settings, channels, preroll)
     }
 
-    fn with(fdk: Encoder, settings: Settings, channels: usize) -> Result<Aac, Error> {
+    fn with(fdk: Encoder, settings: Settings, channels: usize, preroll: u64) -> Result<Aac, Error> {
         let profile = settings.profile;
         let mut handle = Handle {
             instance: ptr::null_mut(),
@@ -123,17 +133,20 @@ impl Aac {
                 info.frameLength
             )));
         }
-        let (silence, skip) = alignment(profile.priming(), delay(profile, &info), frame);
+        let (room, skip) = alignment(profile.priming(), delay(profile, &info), frame);
+        let run_up = if preroll > 0 { RUN_UP } else { 0 };
+        let approach = Approach::new(room + run_up * frame, preroll);
         let config = info.confBuf[..(info.confSize as usize).min(info.confBuf.len())].to_vec();
         Ok(Aac {
             handle,
             profile,
             channels,
             config,
-            pending: vec![0; silence as usize * channels],
+            pending: vec![0; approach.silence as usize * channels],
             quantiser: Quantiser::new(i16::BITS),
+            approach,
             taken: 0,
-            skip,
+            skip: skip + run_up,
             emitted: 0,
             packet: vec![0; MAX_PACKET],
         })
@@ -156,6 +169,7 @@ impl Aac {
     /// [`Error::Encode`], or the sink's.
     pub fn push(&mut self, pcm: &[f32], sink: &mut impl Packets) -> Result<(), Error> {
         self.taken += (pcm.len() / self.channels) as u64;
+        let pcm = self.approach.admit(pcm, self.channels);
         let quantiser = &mut self.quantiser;
         self.pending
             .extend(pcm.iter().map(|s| quantiser.sample(*s) as i16));
@@ -168,6 +182,7 @@ impl Aac {
     /// As [`Aac::push`].
     pub fn push_quantised(&mut self, pcm: &[i16], sink: &mut impl Packets) -> Result<(), Error> {
         self.taken += (pcm.len() / self.channels) as u64;
+        let pcm = self.approach.admit(pcm, self.channels);
         self.pending.extend_from_slice(pcm);
         self.drain(sink, u64::MAX)
     }
@@ -177,13 +192,14 @@ impl Aac {
     /// # Errors
     /// As [`Aac::push`].
     pub fn finish(mut self, sink: &mut impl Packets) -> Result<u64, Error> {
-        let wanted = (self.priming() + self.taken).div_ceil(self.profile.frame() as u64);
+        let sound = self.approach.sound(self.taken);
+        let wanted = (self.priming() + sound).div_ceil(self.profile.frame() as u64);
         while self.emitted < wanted {
             let frame = self.profile.frame() * self.channels;
             self.pending.resize(self.pending.len().max(frame), 0);
             self.drain(sink, wanted)?;
         }
-        Ok(self.taken)
+        Ok(sound)
     }
 
     /// Encodes whole frames while fewer than `limit` packets were emitted.
@@ -222,8 +238,8 @@ fn delay(profile: Profile, info: &sys::AACENC_InfoStruct) -> u64 {
     u64::from(info.nDelay) - u64::from(profile == Profile::He)
 }
 
-/// Silence to put before the sound, in samples, and access units to drop, so that the delay
-/// becomes `priming`. What is dropped decodes to silence, and one unit of silence stays before
+/// Samples to put before the sound, and access units to drop, so that the delay becomes `priming`.
+/// Where they are silence, what is dropped decodes to silence, and one unit of silence stays before
 /// the first that sounds.
 fn alignment(priming: u64, delay: u64, frame: u64) -> (u64, u64) {
     let skip = delay.saturating_sub(priming).div_ceil(frame);
@@ -331,7 +347,7 @@ mod tests {
                         bitrate,
                         bandwidth: (bitrate >= 256_000).then_some(20_000),
                     };
-                    let mut aac = Aac::with(fdk, settings, channels).unwrap();
+                    let mut aac = Aac::with(fdk, settings, channels, 0).unwrap();
                     let mut kept = Kept(vec![aac.config().to_vec()]);
                     aac.push(&sound(channels), &mut kept).unwrap();
                     aac.finish(&mut kept).unwrap();

@@ -1,10 +1,11 @@
 //! One encoder per rendition: PCM in, packets of one frame each out.
 //!
 //! Each encoder places the sound so that decoded sample `priming` is the source's sample 0, and
-//! emits exactly the packets that hold `priming` plus the sound. Does not own files, threads or
-//! which renditions a track gets.
+//! emits exactly the packets that hold `priming` plus the sound. Before that sample it hears silence,
+//! or the end of the track before. Does not own files, threads or which renditions a track gets.
 
 pub mod aac;
+mod approach;
 #[cfg(feature = "fdk-aac")]
 pub mod fdk;
 pub mod flac;

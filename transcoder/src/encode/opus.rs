@@ -2,7 +2,7 @@
 
 use opus::{Application, Bitrate, Channels, Encoder, Signal};
 
-use super::Packets;
+use super::{Packets, approach::Approach};
 use crate::Error;
 
 /// Samples per second of every Opus rendition.
@@ -35,16 +35,19 @@ pub struct Opus {
     encoder: Encoder,
     channels: usize,
     priming: u64,
-    /// Interleaved sound not yet encoded; starts with the silence that lengthens the encoder's
-    /// look-ahead to `priming`.
+    /// Interleaved sound not yet encoded; starts with what lengthens the encoder's look-ahead to
+    /// `priming`.
     pending: Vec<f32>,
+    approach: Approach,
+    /// Samples pushed, with those of the pre-roll.
     taken: u64,
     emitted: u64,
     packet: Vec<u8>,
 }
 
 impl Opus {
-    /// Opens an encoder for 1 or 2 channels and a track of about `length_hint` samples.
+    /// Opens an encoder for 1 or 2 channels and a track of about `length_hint` samples, before which
+    /// `preroll` samples of the track before are pushed.
     ///
     /// # Errors
     /// [`Error::Encode`] where libopus refuses the settings.
@@ -52,6 +55,7 @@ impl Opus {
         settings: Settings,
         channels: usize,
         length_hint: Option<u64>,
+        preroll: u64,
     ) -> Result<Opus, Error> {
         let layout = if channels == 1 {
             Channels::Mono
@@ -76,13 +80,14 @@ impl Opus {
         };
         encoder.set_signal(signal).map_err(refused)?;
         let lookahead = encoder.get_lookahead().map_err(refused)? as u64;
-        let priming = priming(lookahead, length_hint);
-        let silence = (priming - lookahead) as usize * channels;
+        let priming = priming(lookahead, length_hint, preroll > 0);
+        let approach = Approach::new(priming - lookahead, preroll);
         Ok(Opus {
             encoder,
             channels,
             priming,
-            pending: vec![0.0; silence],
+            pending: vec![0.0; approach.silence as usize * channels],
+            approach,
             taken: 0,
             emitted: 0,
             packet: vec![0; MAX_PACKET],
@@ -100,6 +105,7 @@ impl Opus {
     /// [`Error::Encode`], or the sink's.
     pub fn push(&mut self, pcm: &[f32], sink: &mut impl Packets) -> Result<(), Error> {
         self.taken += (pcm.len() / self.channels) as u64;
+        let pcm = self.approach.admit(pcm, self.channels);
         self.pending.extend_from_slice(pcm);
         self.drain(sink)
     }
@@ -109,11 +115,12 @@ impl Opus {
     /// # Errors
     /// As [`Opus::push`].
     pub fn finish(mut self, sink: &mut impl Packets) -> Result<u64, Error> {
-        let frames = (self.priming + self.taken).div_ceil(FRAME as u64);
+        let sound = self.approach.sound(self.taken);
+        let frames = (self.priming + sound).div_ceil(FRAME as u64);
         let missing = (frames - self.emitted) as usize * FRAME * self.channels;
         self.pending.resize(missing, 0.0);
         self.drain(sink)?;
-        Ok(self.taken)
+        Ok(sound)
     }
 
     fn drain(&mut self, sink: &mut impl Packets) -> Result<(), Error> {
@@ -141,10 +148,13 @@ impl Opus {
 /// entry further on is covered by the roll group. A shorter priming leaves less silence to
 /// players that ignore edit lists. Without a length, or with a wrong one, the last frame is cut
 /// short instead.
-fn priming(lookahead: u64, length_hint: Option<u64>) -> u64 {
+///
+/// With a pre-roll it is a frame longer: the one in which an encoder's sound rises out of nothing is
+/// coded worse than others, and none of the track is to be in it.
+fn priming(lookahead: u64, length_hint: Option<u64>, preroll: bool) -> u64 {
     let frame = FRAME as u64;
     let rest = length_hint.map_or(0, |length| (lookahead + length) % frame);
-    lookahead + (frame - rest) % frame
+    lookahead + (frame - rest) % frame + if preroll { frame } else { 0 }
 }
 
 fn refused(error: opus::Error) -> Error {
@@ -158,10 +168,11 @@ mod tests {
     #[test]
     fn priming_fills_frames() {
         for length in [1, 647, 648, 649, 960, 48_000, 100_003] {
-            let p = priming(312, Some(length));
+            let p = priming(312, Some(length), false);
             assert!((312..312 + 960).contains(&p));
             assert_eq!((p + length) % 960, 0);
+            assert_eq!(priming(312, Some(length), true), p + 960);
         }
-        assert_eq!(priming(312, None), 312);
+        assert_eq!(priming(312, None, false), 312);
     }
 }

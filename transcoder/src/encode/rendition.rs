@@ -36,6 +36,10 @@ pub struct Input {
     pub depth: u8,
     /// Samples per channel at the source's rate, where known beforehand.
     pub length_hint: Option<u64>,
+    /// Samples per channel at 48 kHz that [`Pcm::Resampled`] and [`Pcm::Quantised`] begin with and
+    /// that are no sound of the track, but the end of the one before: for encoders to hear. 0 where
+    /// it begins by itself.
+    pub preroll: u64,
 }
 
 /// The encoders.
@@ -72,14 +76,14 @@ impl<W: Write> Rendition<W> {
                 let hint = input
                     .length_hint
                     .map(|samples| source(samples).at(opus::RATE));
-                let opus = Opus::new(settings, channels, hint)?;
+                let opus = Opus::new(settings, channels, hint, input.preroll)?;
                 let timing =
                     Timing::new(Codec::Opus, opus::RATE, opus::FRAME as u32, opus.priming());
                 (Encoder::Opus(Box::new(opus)), timing)
             }
             #[cfg(feature = "fdk-aac")]
             Settings::Aac(settings) => {
-                let aac = Aac::new(settings, channels)?;
+                let aac = Aac::new(settings, channels, input.preroll)?;
                 let frame = settings.profile.frame() as u32;
                 let timing = Timing::new(rung.codec(), aac::RATE, frame, aac.priming());
                 (Encoder::Aac(Box::new(aac), settings.profile), timing)

@@ -1,11 +1,12 @@
 //! Files and folders to published tracks: finds them, works on several at once, and publishes
 //! album by album.
 //!
-//! A file's way: hash → whose sound is it, known already? → decode, measure, encode (`job`) →
-//! upload (`publish`) → wait for the album (`albums`) → `track.json`. A fault ends one file's way;
+//! A file's way: hash → whose sound is it, known already? → does it run on from the track before
+//! (`lead`)? → decode, measure, encode (`job`) → upload (`publish`) → wait for the album (`albums`) → `track.json`. A fault ends one file's way;
 //! the others go on. Owns the settings and the search; the work on a file is `prepare`, what is
 //! done when an album is complete is `release`.
 
+mod lead;
 mod prepare;
 mod progress;
 mod release;
@@ -27,7 +28,7 @@ pub use survey::{Planned, Standing, survey};
 
 use crate::{
     Error,
-    albums::{self, Group, Waiting},
+    albums::{self, Group, Position, Waiting},
     event::{Event, Failure, Report},
     isolate::Isolation,
     recipe::Recipe,
@@ -133,7 +134,7 @@ pub async fn ingest(
     let _stop_on_drop = cancel.clone().drop_guard();
     let work_dir = config.work_dir.clone();
     let (isolation, stop) = (config.isolation.clone(), cancel.clone());
-    let (found, groups) = blocking(move || {
+    let (found, seats) = blocking(move || {
         tempfile::tempfile_in(work_dir).map_err(Error::Spool)?;
         Ok(find(&inputs, &isolation, &stop))
     })
@@ -168,12 +169,12 @@ pub async fn ingest(
         events,
         encoders: Semaphore::new(encoders),
         state: Mutex::new(State {
-            waiting: Waiting::new(&groups),
+            waiting: Waiting::new(&seats.groups),
             claims: HashMap::new(),
             report: first,
         }),
     });
-    let mut work = pin!(run.all(by_group(found.files, groups), encoders + OVERLAP));
+    let mut work = pin!(run.all(by_group(found.files, seats), encoders + OVERLAP));
     loop {
         tokio::select! {
             biased;
@@ -202,8 +203,8 @@ pub async fn albums(
     isolation: Isolation,
 ) -> Result<Vec<Vec<PathBuf>>, Error> {
     let tasks = blocking(move || {
-        let (found, groups) = find(&inputs, &isolation, &CancellationToken::new());
-        Ok(by_group(found.files, groups))
+        let (found, seats) = find(&inputs, &isolation, &CancellationToken::new());
+        Ok(by_group(found.files, seats))
     })
     .await?;
     let sets = tasks.chunk_by(|a, b| a.group == b.group);
@@ -217,27 +218,48 @@ fn find(
     inputs: &[PathBuf],
     isolation: &Isolation,
     cancel: &CancellationToken,
-) -> (walk::Found, Vec<Group>) {
+) -> (walk::Found, Seats) {
     let found = walk::walk(inputs);
     let mut reader = isolation.tag_reader();
+    let mut positions = Vec::new();
     let tagged = found.files.iter().map(|file| {
         let tags = match cancel.is_cancelled() {
             true => Tags::default(),
             false => reader.read(&file.path),
         };
+        positions.push(Position::of(&tags));
         (file.path.as_path(), tags)
     });
     let groups = albums::group(tagged);
-    (found, groups)
+    let before = albums::before(&groups, &positions);
+    (found, Seats { groups, before })
+}
+
+/// What the files' tags say of how they belong together, in the order of the files.
+struct Seats {
+    groups: Vec<Group>,
+    /// Index of the track before on the album.
+    before: Vec<Option<usize>>,
 }
 
 /// Brings the files of a group together, so that few albums are under way at once.
-fn by_group(files: Vec<File>, groups: Vec<Group>) -> Vec<Task> {
+fn by_group(files: Vec<File>, seats: Seats) -> Vec<Task> {
+    let before: Vec<Option<PathBuf>> = seats
+        .before
+        .into_iter()
+        .map(|before| before.map(|n| files[n].path.clone()))
+        .collect();
     let mut tasks: Vec<_> = files
         .into_iter()
-        .zip(groups)
+        .zip(seats.groups)
+        .zip(before)
         .enumerate()
-        .map(|(job, (file, group))| Task { job, file, group })
+        .map(|(job, ((file, group), before))| Task {
+            job,
+            file,
+            group,
+            before,
+        })
         .collect();
     tasks.sort_by_key(|task| task.group);
     tasks
@@ -249,6 +271,8 @@ struct Task {
     job: usize,
     file: File,
     group: Group,
+    /// The track before on the album.
+    before: Option<PathBuf>,
 }
 
 /// Runs on a thread where blocking is fine. A panic there (a decoder's, on a hostile file) is

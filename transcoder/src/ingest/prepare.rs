@@ -2,34 +2,46 @@
 
 use std::{sync::Arc, time::Instant};
 
-use manifests::{Loudness, Rendition, Track};
+use manifests::{Loudness, Preroll, Rendition, Track};
 use parking_lot::Mutex;
 
 use super::{
     Task, blocking,
+    lead::Lead,
     progress::{Part, Progress},
     run::{Ready, Run},
 };
 use crate::{
     Error,
     event::{Event, Stage},
-    identity::{Place, SourceHash},
+    identity::SourceHash,
     isolate::{Identified, Order},
     job::{Encoded, Outcome},
     publish::Shelf,
 };
+
+/// What was made of a file, and lies in the store.
+struct Made {
+    outcome: Outcome,
+    renditions: Vec<Rendition>,
+    preroll: Option<Preroll>,
+}
 
 impl Run {
     /// Everything up to `track.json`.
     pub(super) async fn prepare(self: &Arc<Self>, task: &Task) -> Result<Ready, Error> {
         let file = self.hash(task).await?;
         let found = self.identify(task).await?;
-        let identity = found.sound.unwrap_or(file);
-        let place = identity.place(&self.config.recipe);
+        let sound = found.sound.unwrap_or(file);
+        let place = sound.place(&self.config.recipe);
         if !self.claim(&place, task) {
             return Ok(Ready::Twin);
         }
-        let result = self.prepare_claimed(task, file, found, place.clone()).await;
+        let shelf = Shelf {
+            store: self.config.storage.clone(),
+            place: place.clone(),
+        };
+        let result = self.prepare_claimed(task, file, found, shelf).await;
         if let Err(error) = &result {
             self.release_failed(&place, error).await;
         }
@@ -41,18 +53,30 @@ impl Run {
         task: &Task,
         file: SourceHash,
         found: Identified,
-        place: Place,
+        mut shelf: Shelf,
     ) -> Result<Ready, Error> {
-        let shelf = Shelf {
-            store: self.config.storage.clone(),
-            place,
-        };
         shelf.admitted().await?;
         // Tracks were once named after the whole file, and notices of then hold.
         shelf.admits(&file.track()).await?;
-        if let Some(track) = shelf.published().await? {
+        let (sound, recipe) = (found.sound.unwrap_or(file), &self.config.recipe);
+        if let Some((shelf, track)) = shelf.standing(&sound, recipe).await? {
             return self.compare(task, shelf, track, file, found).await;
         }
+        let lead = self.lead(task, &shelf).await?;
+        if let Some(lead) = &lead {
+            shelf.place.revision = sound.revision_after(recipe, &lead.track);
+        }
+        let made = self.encode_all(task, &shelf, lead).await?;
+        self.describe(task, shelf, file, found, made).await
+    }
+
+    /// Encodes and stores all renditions, or those that an earlier ingest has not.
+    async fn encode_all(
+        self: &Arc<Self>,
+        task: &Task,
+        shelf: &Shelf,
+        lead: Option<Arc<Lead>>,
+    ) -> Result<Made, Error> {
         let long = task.file.bytes >= self.config.checkpoint_from;
         let mut renditions = match long {
             true => shelf.noted().await?,
@@ -70,17 +94,23 @@ impl Run {
                 done: n,
                 of: steps.len(),
             };
-            let mut made = self.encode(task, ids.clone(), part).await?;
+            let mut made = self.encode(task, ids.clone(), lead.clone(), part).await?;
             drop(permit);
             let encoded = std::mem::take(&mut made.renditions);
-            renditions.extend(self.upload(task, &shelf, encoded, long).await?);
+            renditions.extend(self.upload(task, shelf, encoded, long).await?);
             outcome.get_or_insert(made);
         }
         let outcome = outcome.ok_or_else(|| Error::Internal("nothing was encoded".into()))?;
         let place = |id: &str| self.config.recipe.rungs.iter().position(|r| r.id == id);
         renditions.sort_by_key(|rendition| place(&rendition.id));
-        self.describe(task, shelf, file, found, outcome, renditions)
-            .await
+        let preroll = lead.map(|lead| Preroll {
+            track: lead.track.clone(),
+        });
+        Ok(Made {
+            outcome,
+            renditions,
+            preroll,
+        })
     }
 
     /// What a file of a published track means: the same file changes nothing, and one of the same
@@ -144,6 +174,7 @@ impl Run {
         self: &Arc<Self>,
         task: &Task,
         ids: Vec<String>,
+        lead: Option<Arc<Lead>>,
         part: Part,
     ) -> Result<Outcome, Error> {
         let (run, task) = (self.clone(), task.clone());
@@ -158,6 +189,7 @@ impl Run {
                 recipe: &run.config.recipe,
                 limits: &run.config.limits,
                 skip: &skip,
+                lead: lead.as_ref().map(|lead| &lead.sound),
                 work_dir: &run.config.work_dir,
                 on_progress: &|done, total| {
                     meter.lock().tell(done, total);
@@ -215,9 +247,9 @@ impl Run {
         shelf: Shelf,
         file: SourceHash,
         found: Identified,
-        outcome: Outcome,
-        renditions: Vec<Rendition>,
+        made: Made,
     ) -> Result<Ready, Error> {
+        let outcome = made.outcome;
         let source = describe(task, file, &outcome);
         let cover = match found.cover {
             Some(art) => Some(shelf.cover(art).await?),
@@ -235,8 +267,9 @@ impl Run {
                 track: outcome.loudness,
                 album: None,
             },
-            renditions,
+            renditions: made.renditions,
             omitted: outcome.omitted,
+            preroll: made.preroll,
         };
         Ok(Ready::New {
             shelf,

@@ -78,7 +78,7 @@ impl Run {
     async fn published(&self, task: &Task, place: &Place, track: &Arc<Track>, change: Change) {
         let twins = {
             let mut state = self.state.lock();
-            let twins = state.claims.remove(&place.revision.0).unwrap_or_default();
+            let twins = state.claims.remove(&place.track).unwrap_or_default();
             let report = &mut state.report;
             report.unchanged += twins.len();
             match change {

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
-use manifests::Track;
+use manifests::{Track, TrackId};
 use parking_lot::Mutex;
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -61,8 +61,8 @@ pub(super) struct Run {
 
 pub(super) struct State {
     pub(super) waiting: Waiting<Member>,
-    /// Revisions under way, and the other files with the same sound.
-    pub(super) claims: HashMap<String, Vec<Task>>,
+    /// Tracks under way, and the other files with the same sound.
+    pub(super) claims: HashMap<TrackId, Vec<Task>>,
     pub(super) report: Report,
 }
 
@@ -121,13 +121,13 @@ impl Run {
     /// Whether the task is the first of this sound. If not, the first one speaks for it too.
     pub(super) fn claim(&self, place: &Place, task: &Task) -> bool {
         let mut state = self.state.lock();
-        match state.claims.get_mut(&place.revision.0) {
+        match state.claims.get_mut(&place.track) {
             Some(twins) => {
                 twins.push(task.clone());
                 false
             }
             None => {
-                state.claims.insert(place.revision.0.clone(), Vec::new());
+                state.claims.insert(place.track.clone(), Vec::new());
                 true
             }
         }
@@ -139,7 +139,7 @@ impl Run {
             .state
             .lock()
             .claims
-            .remove(&place.revision.0)
+            .remove(&place.track)
             .unwrap_or_default();
         if matches!(error, Error::Cancelled) {
             return;

@@ -63,15 +63,16 @@ async fn standing(config: &Config, path: PathBuf) -> Result<Standing, Error> {
         Ok((file, isolation.identify(&path, &|_, _| Ok(()))?.sound))
     })
     .await?;
-    let place = sound.unwrap_or(file).place(&config.recipe);
+    let sound = sound.unwrap_or(file);
+    let place = sound.place(&config.recipe);
     let shelf = Shelf {
         store: config.storage.clone(),
         place,
     };
     shelf.admitted().await?;
     shelf.admits(&file.track()).await?;
-    Ok(match shelf.published().await? {
-        Some(track) => Standing::Present(track.id),
+    Ok(match shelf.standing(&sound, &config.recipe).await? {
+        Some((_, track)) => Standing::Present(track.id),
         None => Standing::New,
     })
 }

@@ -18,9 +18,9 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 
 use super::{
     confine,
-    wire::{self, Fault, Hello, MAX_RUNGS, Reply, Request},
+    wire::{self, Fault, Hello, MAX_HANDED, Reply, Request},
 };
-use crate::{Error, job, tags};
+use crate::{Error, job, preroll, tags};
 
 /// Between two signs of progress.
 const SIGN: Duration = Duration::from_millis(100);
@@ -100,35 +100,44 @@ fn answer(
     socket: &UnixStream,
     request: Request,
     source: File,
-    spools: Vec<File>,
+    others: Vec<File>,
 ) -> Result<Vec<Reply>, Error> {
     let signs = Signs {
         socket,
         last: Mutex::new(Instant::now()),
     };
     let on_progress = &|done, total| signs.tell(done, total);
+    let mut others = others.into_iter();
+    let mut next = || {
+        others
+            .next()
+            .ok_or_else(|| Error::Internal("files are missing".into()))
+    };
     Ok(match request {
         Request::Make {
             recipe,
             limits,
             skip,
+            lead,
         } => {
-            let mut spools = spools.into_iter();
+            let lead = lead.then(&mut next).transpose()?;
             let bench = job::Bench {
                 recipe: &recipe,
                 limits: &limits,
                 skip: &skip,
-                spool: &mut || {
-                    spools
-                        .next()
-                        .ok_or_else(|| Error::Internal("scratch files are missing".into()))
-                },
+                lead,
+                spool: &mut next,
                 on_progress,
             };
             let outcome = job::encode(source, bench)?;
             vec![Reply::Made(Box::new(outcome.into()))]
         }
         Request::Identify => vec![Reply::Identity(job::identify(source, on_progress)?)],
+        Request::Lead { limits } => {
+            let (track, scratch) = (next()?, next()?);
+            let runs_on = preroll::lead(source, track, &scratch, &limits, on_progress)?;
+            vec![Reply::Lead(runs_on)]
+        }
         Request::Measure { limits } => {
             vec![Reply::Measured(job::measure(source, &limits, on_progress)?)]
         }
@@ -168,7 +177,7 @@ type Received = (Vec<u8>, Vec<OwnedFd>);
 /// The next request; `None` at the end.
 fn receive(socket: &UnixStream) -> io::Result<Option<Received>> {
     let mut head = [0; 5];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_RUNGS + 1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_HANDED))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC;
     let first = recvmsg(

@@ -15,11 +15,11 @@ use seccompiler::{
 
 use super::{
     bounds::A_CORE,
-    wire::{Hello, MAX_RUNGS, Ready},
+    wire::{Hello, MAX_HANDED, Ready},
 };
 
 /// Descriptors that a process has open, at most: its own three, and a request's.
-const MAX_FILES: u64 = 3 + 1 + MAX_RUNGS as u64 + 16;
+const MAX_FILES: u64 = 3 + MAX_HANDED as u64 + 16;
 
 /// Closes all descriptors but standard input, output and error: what the parent's parent forgot
 /// to close would be in reach.

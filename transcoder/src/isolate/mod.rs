@@ -3,7 +3,8 @@
 //!
 //! The process of a file is handed its source and one scratch file a rendition as open
 //! descriptors, and does everything between the two: what comes back over its socket are figures,
-//! tags and a cover, no sound. So isolation costs a start of a process and nothing a second of
+//! tags and a cover, no sound. The end of the track before, where one is heard before this one, goes
+//! from one such process to the next in a scratch file. So isolation costs a start of a process and nothing a second of
 //! sound. Owns which process does the work. Does not own the work (`job`, `tags`).
 
 mod bounds;
@@ -25,7 +26,7 @@ pub(crate) use wire::as_text;
 use crate::{
     Error,
     identity::SourceHash,
-    job, loudness, source,
+    job, loudness, preroll, source,
     source::Limits,
     tags::{self, CoverArt},
 };
@@ -61,6 +62,8 @@ pub(crate) struct Order<'a> {
     pub(crate) limits: &'a Limits,
     /// Renditions that are there already.
     pub(crate) skip: &'a [String],
+    /// What [`Isolation::lead`] has left.
+    pub(crate) lead: Option<&'a File>,
     /// Where scratch files go.
     pub(crate) work_dir: &'a Path,
     pub(crate) on_progress: OnProgress<'a>,
@@ -103,16 +106,37 @@ impl Isolation {
         let source = open(path)?;
         match self {
             Isolation::InProcess => {
+                let lead = order.lead.map(File::try_clone).transpose();
                 let bench = job::Bench {
                     recipe: order.recipe,
                     limits: order.limits,
                     skip: order.skip,
+                    lead: lead.map_err(Error::Spool)?,
                     spool: &mut || tempfile::tempfile_in(order.work_dir).map_err(Error::Spool),
                     on_progress: order.on_progress,
                 };
                 job::encode(source, bench)
             }
             Isolation::Process(launch) => parent::make(launch, &source, order),
+        }
+    }
+
+    /// Puts the end of the file `before` into `scratch` where that at `path` runs on from it, and tells
+    /// whether it does. Blocking.
+    pub(crate) fn lead(
+        &self,
+        before: &Path,
+        path: &Path,
+        scratch: &File,
+        limits: &Limits,
+        on_progress: OnProgress<'_>,
+    ) -> Result<bool, Error> {
+        let (before, track) = (open(before)?, open(path)?);
+        match self {
+            Isolation::InProcess => preroll::lead(before, track, scratch, limits, on_progress),
+            Isolation::Process(launch) => {
+                parent::lead(launch, &before, &track, scratch, limits, on_progress)
+            }
         }
     }
 

@@ -21,7 +21,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 
 use super::{
     Bounds, Fate, Launch, OnProgress, Order,
-    wire::{self, Hello, Inbox, MAX_RUNGS, Ready, Reply, Request, Sheet},
+    wire::{self, Hello, Inbox, MAX_HANDED, MAX_RUNGS, Ready, Reply, Request, Sheet},
 };
 use crate::{
     Error,
@@ -69,6 +69,7 @@ pub(super) fn make(launch: &Launch, source: &File, order: &Order<'_>) -> Result<
         .map(|_| tempfile::tempfile_in(order.work_dir).map_err(Error::Spool))
         .collect::<Result<_, _>>()?;
     let files: Vec<_> = std::iter::once(source)
+        .chain(order.lead)
         .chain(&spools)
         .map(AsFd::as_fd)
         .collect();
@@ -77,6 +78,7 @@ pub(super) fn make(launch: &Launch, source: &File, order: &Order<'_>) -> Result<
         recipe: order.recipe.clone(),
         limits: *order.limits,
         skip: order.skip.to_vec(),
+        lead: order.lead.is_some(),
     };
     worker.send(&request, &files)?;
     let sheet = match worker.reply(order.on_progress)? {
@@ -108,6 +110,24 @@ fn outcome(sheet: Sheet, spools: Vec<File>) -> Result<Outcome, Error> {
         loudness: sheet.loudness,
         meter: sheet.meter,
     })
+}
+
+/// Puts the end of `before` into `scratch` where `track` runs on from it.
+pub(super) fn lead(
+    launch: &Launch,
+    before: &File,
+    track: &File,
+    scratch: &File,
+    limits: &Limits,
+    on_progress: OnProgress<'_>,
+) -> Result<bool, Error> {
+    let mut worker = Worker::start(launch, before, on_progress)?;
+    let files = [before, track, scratch].map(AsFd::as_fd);
+    worker.send(&Request::Lead { limits: *limits }, &files)?;
+    match worker.reply(on_progress)? {
+        Reply::Lead(runs_on) => Ok(runs_on),
+        other => Err(worker.nonsense(&other)),
+    }
 }
 
 /// Decodes a file for its loudness.
@@ -210,7 +230,7 @@ impl Worker {
     }
 
     fn send_frame(&mut self, frame: &[u8], files: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_RUNGS + 1))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_HANDED))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         if !files.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(files)) {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -316,6 +336,7 @@ impl Worker {
             Reply::Identity(_) => "a digest",
             Reply::Made(_) => "renditions",
             Reply::Measured(_) => "loudness",
+            Reply::Lead(_) => "a pre-roll",
             Reply::Tags(_) => "tags",
             Reply::Cover(_) => "a cover",
             Reply::Progress(..) | Reply::Fault(_) => "something",

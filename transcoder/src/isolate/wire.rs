@@ -28,6 +28,9 @@ const HEAD: usize = 5;
 /// Renditions of a recipe, at most: a message carries 253 descriptors (`SCM_MAX_FD`).
 pub(super) const MAX_RUNGS: usize = 64;
 
+/// Descriptors of a request, at most: the source, its pre-roll, and a scratch file a rendition.
+pub(super) const MAX_HANDED: usize = 2 + MAX_RUNGS;
+
 /// The first frame, of a parent that trusts its child until it has handed it a file.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Hello {
@@ -47,12 +50,17 @@ pub(super) struct Ready {
 /// What the parent asks for. The source is the first descriptor.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
-    /// Encode; the other descriptors are scratch files, in the order of the recipe.
+    /// Encode; the other descriptors are scratch files, in the order of the recipe. Before them comes
+    /// that of the pre-roll, where there is one.
     Make {
         recipe: Recipe,
         limits: Limits,
         skip: Vec<String>,
+        lead: bool,
     },
+    /// Find out whether the source is what a track runs on from, and put its end into a scratch file;
+    /// the other descriptors are that track and that file.
+    Lead { limits: Limits },
     /// Digest the coded sound.
     Identify,
     /// Decode for the loudness alone.
@@ -69,6 +77,8 @@ pub(super) enum Reply {
     Identity([u8; 32]),
     Made(Box<Sheet>),
     Measured(loudness::State),
+    /// Whether a track runs on from the source.
+    Lead(bool),
     Tags(Tags),
     /// A picture; its kind is known by its bytes. Comes after the tags, where there is one.
     Cover(Vec<u8>),
@@ -159,6 +169,7 @@ const TAGS: u8 = 4;
 const COVER: u8 = 5;
 const FAULT: u8 = 6;
 const IDENTITY: u8 = 7;
+const LEAD: u8 = 8;
 
 impl Reply {
     pub(super) fn write(&self, to: impl Write) -> io::Result<()> {
@@ -167,6 +178,7 @@ impl Reply {
             Reply::Identity(digest) => write_json(to, IDENTITY, digest),
             Reply::Made(sheet) => write_json(to, MADE, sheet),
             Reply::Measured(state) => write_json(to, MEASURED, state),
+            Reply::Lead(runs_on) => write_json(to, LEAD, runs_on),
             Reply::Tags(tags) => write_json(to, TAGS, tags),
             Reply::Cover(bytes) => write_frame(to, COVER, bytes),
             Reply::Fault(fault) => write_json(to, FAULT, fault),
@@ -184,6 +196,7 @@ impl Reply {
             IDENTITY => Reply::Identity(parse_json(&payload)?),
             MADE => Reply::Made(parse_json(&payload)?),
             MEASURED => Reply::Measured(parse_json(&payload)?),
+            LEAD => Reply::Lead(parse_json(&payload)?),
             TAGS => Reply::Tags(parse_json(&payload)?),
             COVER => Reply::Cover(payload),
             FAULT => Reply::Fault(parse_json(&payload)?),

@@ -4,6 +4,8 @@
 mod exact;
 mod ingest;
 mod packaging;
+mod place;
+mod preroll;
 mod seams;
 mod sound;
 mod source;

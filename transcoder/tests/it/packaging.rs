@@ -42,6 +42,7 @@ fn package(rung: &Rung, take: &Take, path: &Path) -> Packaged<Vec<u8>> {
         channels,
         depth: 16,
         length_hint: Some(samples),
+        preroll: 0,
     };
     let mut rendition = Rendition::new(rung, input, Vec::new()).unwrap();
     for chunk in pcm.chunks(4_000 * channels) {
@@ -244,6 +245,7 @@ fn a_length_hint_that_was_wrong_costs_padding_but_no_sound() {
         channels: 1,
         depth: 16,
         length_hint: Some(49_999),
+        preroll: 0,
     };
     let mut rendition = Rendition::new(&rung, input, Vec::new()).unwrap();
     rendition.push(&Pcm::Resampled(pcm.clone().into())).unwrap();

@@ -56,6 +56,29 @@ pub(crate) fn wav(path: &Path, pcm: &[i32], channels: u16, rate: u32, bits: u16)
     fs::write(path, file).unwrap();
 }
 
+/// The same, as the track of that number on an album.
+pub(crate) fn album_wav(path: &Path, pcm: &[i32], channels: u16, rate: u32, place: (&str, u32)) {
+    wav(path, pcm, channels, rate, 16);
+    let plain = fs::read(path).unwrap();
+    let mut info = b"INFO".to_vec();
+    for (id, text) in [(b"IPRD", place.0), (b"ITRK", &place.1.to_string())] {
+        let mut text = text.as_bytes().to_vec();
+        text.push(0);
+        info.extend(id);
+        info.extend((text.len() as u32).to_le_bytes());
+        text.resize(text.len().next_multiple_of(2), 0);
+        info.extend(text);
+    }
+    let mut file = b"RIFF".to_vec();
+    file.extend((plain.len() as u32 + info.len() as u32).to_le_bytes());
+    // Before the sound, so that it is there where the sound is cut off.
+    file.extend(b"WAVELIST");
+    file.extend((info.len() as u32).to_le_bytes());
+    file.extend(info);
+    file.extend(&plain[12..]);
+    fs::write(path, file).unwrap();
+}
+
 /// ffmpegs to test against: the one on the path, and ffmpeg 9 on the path or among the tools that
 /// `make tools` links into the checkout.
 pub(crate) fn ffmpegs() -> Vec<PathBuf> {
