@@ -216,7 +216,13 @@ mod tests {
     /// A second of a level in dBFS, square.
     fn level(rate: u32, channels: usize, dbfs: f64) -> Side {
         let amplitude = 10_f64.powf(dbfs / 20.0) as f32;
-        let square = |n: u32| if n % 2 == 0 { amplitude } else { -amplitude };
+        let square = |n: u32| {
+            if n.is_multiple_of(2) {
+                amplitude
+            } else {
+                -amplitude
+            }
+        };
         Side {
             rate,
             samples: vec![(0..rate).map(square).collect(); channels],
