@@ -39,7 +39,7 @@ impl TruePeak {
     pub(super) fn new(rate: u32, channels: usize) -> TruePeak {
         let (scanner, needed) = match rate {
             ..HALF => (Scanner::Four(Phases::new()), 11),
-            ..NONE => (Scanner::Two(Phases::new()), 23),
+            HALF..NONE => (Scanner::Two(Phases::new()), 23),
             _ => (Scanner::Samples, 0),
         };
         TruePeak {
