@@ -18,7 +18,7 @@ ARGS ?=
 
 BUILD_NEEDS := cmake:cmake g++:g++ cc:gcc
 TEST_NEEDS := ffmpeg:ffmpeg sox:sox flac:flac lame:lame opusenc:opus-tools oggenc:vorbis-tools \
-	cvlc:vlc-bin @vlc-plugin-base \
+	cvlc:vlc-bin @vlc-plugin-base /usr/share/sounds/alsa:alsa-utils \
 	chromium:chromium curl:curl openssl:openssl python3:python3 setpriv:util-linux
 BENCH_NEEDS := nginx:nginx-light h2load:nghttp2-client git:git
 

@@ -261,3 +261,32 @@ async fn rungs_that_the_sound_does_not_fill_are_left_out_and_track_json_says_why
         check("silent.wav", "silent", &["opus-32", "aac-64", "flac"]);
     }
 }
+
+/// Spoken words that Debian has as recordings.
+const VOICE: &str = "/usr/share/sounds/alsa";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recorded_voice_is_heard_as_speech() {
+    let words = ["Front", "Rear", "Side"].map(|place| {
+        ["Left", "Right"].map(|side| Path::new(VOICE).join(format!("{place}_{side}.wav")))
+    });
+    let words = words.concat();
+    if !words.iter().all(|word| word.exists()) {
+        return sound::skip("alsa-utils");
+    }
+    let place = Place::new();
+    let spoken = place.music().join("spoken.wav");
+    let joined = Command::new("sox").args(&words).arg(&spoken).status();
+    if !joined.is_ok_and(|status| status.success()) {
+        return sound::skip("sox");
+    }
+    let (report, events) = place.ingest().await;
+    assert_eq!(report.published, 1, "{:?}", report.failures);
+    let (track, _) = &published(&events)[0];
+    let voice = track.omitted.iter().find(|o| o.id == "opus-96");
+    assert!(
+        voice.is_some_and(|o| o.reason.contains("one voice")),
+        "{:?}",
+        track.omitted
+    );
+}
