@@ -9,6 +9,36 @@ pub(crate) struct Bandwidth {
     pub(crate) peak: BitrateBps,
     /// `AVERAGE-BANDWIDTH`.
     pub(crate) average: BitrateBps,
+    /// All of its segments.
+    pub(crate) whole: Run,
+}
+
+/// Segments in a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) bytes: u64,
+    pub(crate) us: u64,
+}
+
+impl Run {
+    /// The longer run.
+    pub(crate) fn and(self, more: Run) -> Run {
+        Run {
+            bytes: self.bytes + more.bytes,
+            us: self.us + more.us,
+        }
+    }
+
+    /// Its bit rate.
+    pub(crate) fn rate(self) -> BitrateBps {
+        rate(self.bytes, self.us)
+    }
+
+    /// Whether it has the higher rate. Multiplies, where a quotient would take ten times as long.
+    fn above(self, other: Run) -> bool {
+        let product = |a: u64, b: u64| u128::from(a) * u128::from(b);
+        product(self.bytes, other.us) > product(other.bytes, self.us)
+    }
 }
 
 impl Rendition {
@@ -16,29 +46,34 @@ impl Rendition {
     /// whose duration lies between 0.5 and 1.5 target durations; the average where the track is
     /// shorter than that.
     pub(crate) fn bandwidth(&self) -> Bandwidth {
-        let segments: Vec<(u64, u64)> = self
+        let segments: Vec<Run> = self
             .coded()
-            .map(|s| (s.bytes.len, s.duration_us(self.timescale)))
+            .map(|s| Run {
+                bytes: s.bytes.len,
+                us: s.duration_us(self.timescale),
+            })
             .collect();
-        let total_bytes: u64 = segments.iter().map(|s| s.0).sum();
-        let average = rate(total_bytes, segments.iter().map(|s| s.1).sum());
-        let target_us = target_duration_s(segments.iter().map(|s| s.1)) * 1_000_000;
+        let whole = segments.iter().fold(Run::default(), |all, s| all.and(*s));
+        let target_us = target_duration_s(segments.iter().map(|s| s.us)) * 1_000_000;
         let (shortest, longest) = (target_us / 2, target_us + target_us / 2);
-        let mut peak = average;
+        let mut peak = whole;
         for first in 0..segments.len() {
-            let (mut bytes, mut us) = (0, 0);
+            let mut run = Run::default();
             for segment in &segments[first..] {
-                bytes += segment.0;
-                us += segment.1;
-                if us > longest {
+                run = run.and(*segment);
+                if run.us > longest {
                     break;
                 }
-                if us >= shortest {
-                    peak = peak.max(rate(bytes, us));
+                if run.us >= shortest && run.above(peak) {
+                    peak = run;
                 }
             }
         }
-        Bandwidth { peak, average }
+        Bandwidth {
+            peak: peak.rate(),
+            average: whole.rate(),
+            whole,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use super::{Pathway, Steering, VERSION, items};
 use crate::{
-    CodecFilter, Layout, R128, Rendition, Track, bandwidth::rate, escape::quoted, ladder::offered,
+    CodecFilter, Layout, R128, Rendition, Track, bandwidth::Run, escape::quoted, ladder::offered,
 };
 
 /// Prefix of the `DATA-ID`s of our session data.
@@ -151,19 +151,11 @@ fn channels(played: &[&Rendition]) -> u32 {
 fn stream_inf(played: &[&Rendition]) -> String {
     let codecs: BTreeSet<&str> = played.iter().map(|r| r.codec.rfc6381()).collect();
     let codecs = codecs.into_iter().collect::<Vec<_>>().join(",");
-    let peak = played
-        .iter()
-        .map(|r| r.bandwidth().peak.0)
-        .max()
-        .unwrap_or(0);
-    let spans = || {
-        played
-            .iter()
-            .flat_map(|r| r.coded().map(|s| (s, r.timescale)))
-    };
-    let total_bytes = spans().map(|(s, _)| s.bytes.len).sum();
-    let total_us = spans().map(|(s, timescale)| s.duration_us(timescale)).sum();
-    let average = rate(total_bytes, total_us).0;
+    let rates = played.iter().map(|r| r.bandwidth());
+    let (peak, whole) = rates.fold((0, Run::default()), |(peak, whole), rates| {
+        (peak.max(rates.peak.0), whole.and(rates.whole))
+    });
+    let average = whole.rate().0;
     format!("#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={average},CODECS=\"{codecs}\"")
 }
 
