@@ -91,12 +91,12 @@ impl Shelf {
         let folder = format!("tracks/{}/", self.place.track);
         let objects: Vec<storage::Meta> = self.store.list(&folder).try_collect().await?;
         for object in objects {
-            let revision = match object.key.as_str()[folder.len()..].split_once('/') {
-                Some((revision, INDEX)) => Revision(revision.to_owned()),
-                _ => continue,
+            let within = object.key.as_str().strip_prefix(&folder);
+            let Some((revision, INDEX)) = within.and_then(|rest| rest.split_once('/')) else {
+                continue;
             };
             let mut shelf = self.clone();
-            shelf.place.revision = revision;
+            shelf.place.revision = Revision(revision.to_owned());
             // What another version wrote of another recipe is nobody's concern here.
             let Ok(Some(track)) = shelf.published().await else {
                 continue;

@@ -46,30 +46,33 @@ impl Run {
         before: &Path,
         shelf: &Shelf,
     ) -> Result<Option<Lead>, Error> {
-        let (run, path) = (self.clone(), before.to_path_buf());
-        let track = blocking(move || run.sound(&path)).await?.track();
-        if track == shelf.place.track {
-            return Ok(None);
-        }
-        // Nothing of a track that was taken down comes back in another.
-        shelf.admits(&track).await?;
         let permit = self.encoders.acquire().await;
         let _permit = permit.map_err(|_| Error::Cancelled)?;
-        let (run, task, before) = (self.clone(), task.clone(), before.to_path_buf());
-        let sound = blocking(move || {
+        let (run, from, path) = (self.clone(), task.clone(), before.to_path_buf());
+        let lead = blocking(move || {
             let config = &run.config;
             let sound = tempfile::tempfile_in(&config.work_dir).map_err(Error::Spool)?;
             let runs_on = config.isolation.lead(
-                &before,
-                &task.file.path,
+                &path,
+                &from.file.path,
                 &sound,
                 &config.limits,
                 &|_, _| run.check(),
             )?;
-            Ok(runs_on.then_some(sound))
+            // Most seams are silent: whose sound it is is asked of the others alone.
+            if !runs_on {
+                return Ok(None);
+            }
+            let track = run.sound(&path)?.track();
+            Ok(Some(Lead { track, sound }))
         })
         .await?;
-        Ok(sound.map(|sound| Lead { track, sound }))
+        let Some(lead) = lead.filter(|lead| lead.track != shelf.place.track) else {
+            return Ok(None);
+        };
+        // Nothing of a track that was taken down comes back in another.
+        shelf.admits(&lead.track).await?;
+        Ok(Some(lead))
     }
 
     /// Whose sound a file has. Blocking.

@@ -3,9 +3,9 @@
 //!
 //! The process of a file is handed its source and one scratch file a rendition as open
 //! descriptors, and does everything between the two: what comes back over its socket are figures,
-//! tags and a cover, no sound. The end of the track before, where one is heard before this one, goes
-//! from one such process to the next in a scratch file. So isolation costs a start of a process and nothing a second of
-//! sound. Owns which process does the work. Does not own the work (`job`, `tags`).
+//! tags and a cover, no sound. So isolation costs a start of a process and nothing a second of
+//! sound. The end of the track before, where encoders hear it, goes from one such process to the next
+//! in a scratch file. Owns which process does the work. Does not own the work (`job`, `preroll`, `tags`).
 
 mod bounds;
 mod child;
