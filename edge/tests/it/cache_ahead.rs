@@ -125,6 +125,8 @@ async fn what_a_player_asks_for_next_is_there() {
     ];
     get(&edge, "/a/0.m4s", &said).await;
     until("the list", || seen("/b/2.m4s") == 1).await;
+    // A fill counts from the origin's answer on, so quiet alone may be the moment before it.
+    until("both", || edge.stats().prefetch_bytes >= 100_000).await;
     until("quiet", || edge.stats().fills == 0).await;
     for path in ["/a/1.m4s", "/b/2.m4s"] {
         assert!(get(&edge, path, &[]).await.is_hit(), "{path}");
