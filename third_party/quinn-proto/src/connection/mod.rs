@@ -67,6 +67,7 @@ pub(crate) mod qlog;
 
 mod send_buffer;
 
+mod sent_packets;
 mod spaces;
 #[cfg(fuzzing)]
 pub use spaces::Retransmits;
@@ -75,6 +76,7 @@ use spaces::Retransmits;
 use spaces::{PacketNumberFilter, PacketSpace, SendableFrames, SentPacket, ThinRetransmits};
 
 mod stats;
+mod stream_batch;
 pub use stats::{ConnectionStats, FrameStats, PathStats, UdpStats};
 
 mod streams;
@@ -526,6 +528,8 @@ impl Connection {
         let mut pad_datagram = false;
         let mut pad_datagram_to_mtu = false;
         let mut congestion_blocked = false;
+        // Number of the last packet that was finished as it was made
+        let mut appended_last = None;
 
         // Iterate over all spaces and find data to send
         let mut space_idx = 0;
@@ -707,6 +711,19 @@ impl Connection {
                                 break;
                             }
                         }
+                    }
+
+                    if space_id == SpaceId::Data && !close && self.sends_only_streams(now) {
+                        let appended = self.append_stream_datagrams(
+                            now,
+                            buf,
+                            segment_size,
+                            max_datagrams - num_datagrams,
+                        );
+                        num_datagrams += appended.datagrams;
+                        congestion_blocked |= appended.congestion_blocked;
+                        appended_last = appended.last;
+                        break;
                     }
                 }
 
@@ -930,8 +947,11 @@ impl Connection {
                 builder.pad_to(segment_size as u16);
             }
 
-            let last_packet_number = builder.exact_number;
+            appended_last = Some(builder.exact_number);
             builder.finish_and_track(now, self, sent_frames, buf);
+        }
+
+        if let Some(last_packet_number) = appended_last {
             self.path
                 .congestion
                 .on_sent(now, buf.len() as u64, last_packet_number);
@@ -1475,7 +1495,7 @@ impl Connection {
             let space = &mut self.spaces[space];
             if space.largest_acked_packet.is_none_or(|pn| ack.largest > pn) {
                 space.largest_acked_packet = Some(ack.largest);
-                if let Some(info) = space.sent_packets.get(&ack.largest) {
+                if let Some(info) = space.sent_packets.get(ack.largest) {
                     // This should always succeed, but a misbehaving peer might ACK a packet we
                     // haven't sent. At worst, that will result in us spuriously reducing the
                     // congestion window.
@@ -1491,9 +1511,15 @@ impl Connection {
         let mut newly_acked = ArrayRangeSet::new();
         for range in ack.iter() {
             self.packet_number_filter.check_ack(space, range.clone())?;
-            for (&pn, _) in self.spaces[space].sent_packets.range(range) {
-                newly_acked.insert_one(pn);
+            let mut run = 0..0;
+            for (pn, _) in self.spaces[space].sent_packets.range(range) {
+                if run.end != pn {
+                    newly_acked.insert(run);
+                    run = pn..pn;
+                }
+                run.end = pn + 1;
             }
+            newly_acked.insert(run);
         }
 
         if newly_acked.is_empty() {
@@ -1501,6 +1527,7 @@ impl Connection {
         }
 
         let mut ack_eliciting_acked = false;
+        let mut acked_data = None;
         for packet in newly_acked.elts() {
             if let Some(info) = self.spaces[space].take(packet) {
                 if let Some(acked) = info.largest_acked {
@@ -1524,8 +1551,11 @@ impl Connection {
                 // Notify ack frequency that a packet was acked, because it might contain an ACK_FREQUENCY frame
                 self.ack_frequency.on_acked(packet);
 
-                self.on_packet_acked(now, info);
+                self.on_packet_acked(now, info, &mut acked_data);
             }
+        }
+        if let Some(frame) = acked_data {
+            self.streams.received_ack_of(frame);
         }
 
         self.path.congestion.on_end_acks(
@@ -1610,7 +1640,15 @@ impl Connection {
 
     // Not timing-aware, so it's safe to call this for inferred acks, such as arise from
     // high-latency handshakes
-    fn on_packet_acked(&mut self, now: Instant, info: SentPacket) {
+    //
+    // Packets that follow one another hold data that follow one another: `acked_data` gathers
+    // it, and the caller passes what is left there on to the streams.
+    fn on_packet_acked(
+        &mut self,
+        now: Instant,
+        info: SentPacket,
+        acked_data: &mut Option<frame::StreamMeta>,
+    ) {
         self.remove_in_flight(&info);
         if info.ack_eliciting && self.path.challenge.is_none() {
             // Only pass ACKs to the congestion controller if we are not validating the current
@@ -1632,7 +1670,19 @@ impl Connection {
         }
 
         for frame in info.stream_frames {
-            self.streams.received_ack_of(frame);
+            match acked_data {
+                Some(run)
+                    if run.id == frame.id && run.offsets.end == frame.offsets.start && !run.fin =>
+                {
+                    run.offsets.end = frame.offsets.end;
+                    run.fin = frame.fin;
+                }
+                _ => {
+                    if let Some(run) = acked_data.replace(frame) {
+                        self.streams.received_ack_of(run);
+                    }
+                }
+            }
         }
     }
 
@@ -1712,7 +1762,7 @@ impl Connection {
         let space = &mut self.spaces[pn_space];
         space.loss_time = None;
 
-        for (&packet, info) in space.sent_packets.range(0..largest_acked_packet) {
+        for (packet, info) in space.sent_packets.range(0..largest_acked_packet) {
             if prev_packet != Some(packet.wrapping_sub(1)) {
                 // An intervening packet was acknowledged
                 persistent_congestion_start = None;
@@ -1765,7 +1815,11 @@ impl Connection {
         // OnPacketsLost
         if let Some(largest_lost) = lost_packets.last().cloned() {
             let old_bytes_in_flight = self.path.in_flight.bytes;
-            let largest_lost_sent = self.spaces[pn_space].sent_packets[&largest_lost].time_sent;
+            let largest_lost_sent = self.spaces[pn_space]
+                .sent_packets
+                .get(largest_lost)
+                .unwrap() // safe: lost_packets is populated just above
+                .time_sent;
             self.stats.path.lost_packets += lost_packets.len() as u64;
             self.stats.path.lost_bytes += size_of_lost_packets;
             trace!(
@@ -2506,7 +2560,11 @@ impl Connection {
 
                 let space = &mut self.spaces[SpaceId::Initial];
                 if let Some(info) = space.take(0) {
-                    self.on_packet_acked(now, info);
+                    let mut acked_data = None;
+                    self.on_packet_acked(now, info, &mut acked_data);
+                    if let Some(frame) = acked_data {
+                        self.streams.received_ack_of(frame);
+                    }
                 };
 
                 self.discard_space(now, SpaceId::Initial); // Make sure we clean up after any retransmitted Initials

@@ -398,6 +398,11 @@ impl StreamsState {
         }
     }
 
+    /// Whether any stream is queued, though it may be one that was reset since
+    pub(in crate::connection) fn any_pending(&self) -> bool {
+        self.pending.iter().next().is_some()
+    }
+
     /// Whether any stream data is queued, regardless of control frames
     pub(crate) fn can_send_stream_data(&self) -> bool {
         // Reset streams may linger in the pending stream list, but will never produce stream frames
