@@ -7,7 +7,7 @@ use edge::{
     serve::{Edge, Settings},
 };
 
-use crate::fake_origin::{Origin, Resource, edge_with, get, pattern};
+use crate::fake_origin::{Origin, Resource, edge_with, get, pattern, until};
 
 const SIZE: usize = 600_000;
 
@@ -25,6 +25,8 @@ async fn fill(origin: &Arc<Origin>, directory: &Path, target: &str) {
     let edge = on_disk(origin, directory).await;
     for _ in 0..2 {
         get(&edge, target, &[]).await;
+        // Who reads along as it arrives doesn't use again what is stored.
+        until("the end of the fill", || edge.stats().fills == 0).await;
     }
     edge.close().await.unwrap();
 }

@@ -57,7 +57,9 @@ pub(super) async fn exchange(
         .send_request(request)
         .await
         .map_err(|_| Failure::Closed)?;
-    stream.finish().await.map_err(broken)?;
+    // A server may answer whole before our end reaches it, and ask for no more (RFC 9114 §4.1):
+    // whether it did, its answer tells.
+    let _ = stream.finish().await;
     let mut answer = stream.recv_response().await.map_err(broken)?;
     while answer.status().is_informational() {
         answer = stream.recv_response().await.map_err(broken)?;
