@@ -28,7 +28,7 @@ PARTS = [
     ("kernel", re.compile(r"^\[k\]")),
     ("decode", re.compile(r"symphonia")),
     ("resample", re.compile(r"rustfft|realfft|rubato|resample")),
-    ("loudness, true peak", re.compile(r"ebur128|loudness")),
+    ("loudness, true peak", re.compile(r"loudness")),
     ("content", re.compile(r"content::")),
     ("quantise, interleave", re.compile(r"quantise|job::|interleave")),
     ("digests", re.compile(r"sha2|sha256|digest")),

@@ -55,4 +55,7 @@ pub struct Settings {
     pub bitrate: u32,
     /// The highest frequency that is encoded, in Hz, at most 20,000; `None` leaves it to the encoder.
     pub bandwidth: Option<u32>,
+    /// Whether each frame's quantisation is tried several times over (FDK's afterburner): up to twice
+    /// the CPU time, for what few bits can say.
+    pub thorough: bool,
 }

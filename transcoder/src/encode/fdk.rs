@@ -94,7 +94,10 @@ impl Aac {
             (sys::AACENC_PARAM_AACENC_CHANNELMODE, channels as u32),
             (sys::AACENC_PARAM_AACENC_BITRATEMODE, 0),
             (sys::AACENC_PARAM_AACENC_BITRATE, settings.bitrate),
-            (sys::AACENC_PARAM_AACENC_AFTERBURNER, 1),
+            (
+                sys::AACENC_PARAM_AACENC_AFTERBURNER,
+                u32::from(settings.thorough),
+            ),
             // 0 is its own choice.
             (
                 sys::AACENC_PARAM_AACENC_BANDWIDTH,
@@ -346,6 +349,7 @@ mod tests {
                         profile,
                         bitrate,
                         bandwidth: (bitrate >= 256_000).then_some(20_000),
+                        thorough: profile == Profile::He,
                     };
                     let mut aac = Aac::with(fdk, settings, channels, 0).unwrap();
                     let mut kept = Kept(vec![aac.config().to_vec()]);

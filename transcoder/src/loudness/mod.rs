@@ -1,12 +1,14 @@
 //! EBU R128 loudness, loudness range and true peak, of a track and of an album.
 
 mod peak;
+mod weighting;
 
-use ebur128::{EbuR128, Mode};
+use std::collections::VecDeque;
+
 use manifests::R128;
 use serde::{Deserialize, Serialize};
 
-use self::peak::TruePeak;
+use self::{peak::TruePeak, weighting::Weighting};
 
 /// The absolute gate in LUFS (BS.1770-5, annex 1).
 const ABSOLUTE_GATE: f64 = -70.0;
@@ -15,9 +17,9 @@ const LOUDNESS_GATE: f64 = -10.0;
 /// The relative gate of the loudness range in LU (EBU Tech 3342).
 const RANGE_GATE: f64 = -20.0;
 /// Steps of 100 ms in a gating block of 400 ms.
-const BLOCK: u64 = 4;
+const BLOCK: usize = 4;
 /// Steps in a short-term block of 3 s, and between two of them.
-const SHORT: u64 = 30;
+const SHORT: usize = 30;
 const SHORT_HOP: u64 = 10;
 
 /// Measures one track. Feed it every [`Block`](crate::source::Block), in order.
@@ -25,9 +27,12 @@ const SHORT_HOP: u64 = 10;
 /// A mono track is measured as one channel, as by `ffmpeg` and ReplayGain tools, although two
 /// loudspeakers play it 3 dB louder.
 pub struct Meter {
-    /// `None` for a rate or channel count that can't be measured.
-    meter: Option<EbuR128>,
+    weighting: Weighting,
     peak: TruePeak,
+    /// Energy of the step under way, summed.
+    energy: f64,
+    /// Of the last steps that are full, at most [`SHORT`].
+    last: VecDeque<f64>,
     /// Samples in 100 ms.
     step: usize,
     /// Samples until the step under way is full.
@@ -64,11 +69,12 @@ impl std::fmt::Debug for State {
 impl Meter {
     /// A meter for that rate in Hz and 1 or 2 channels.
     pub fn new(sample_rate: u32, channels: usize) -> Meter {
-        // As the meter itself rounds.
-        let step = (sample_rate as usize + 5) / 10;
+        let step = ((sample_rate as usize + 5) / 10).max(1);
         Meter {
-            meter: EbuR128::new(channels as u32, sample_rate, Mode::S).ok(),
+            weighting: Weighting::new(sample_rate),
             peak: TruePeak::new(sample_rate, channels),
+            energy: 0.0,
+            last: VecDeque::with_capacity(SHORT + 1),
             step,
             missing: step,
             steps: 0,
@@ -81,10 +87,13 @@ impl Meter {
         self.peak.push(samples);
         let frames = samples.first().map_or(0, |plane| plane.len());
         let mut from = 0;
-        while from < frames && self.meter.is_some() {
+        while from < frames {
             let to = frames.min(from + self.missing);
-            let part: Vec<&[f32]> = samples.iter().map(|plane| &plane[from..to]).collect();
-            self.add(&part);
+            self.energy += match samples {
+                [one] => self.weighting.energy([&one[from..to]]),
+                [left, right, ..] => self.weighting.energy([&left[from..to], &right[from..to]]),
+                [] => 0.0,
+            };
             self.missing -= to - from;
             if self.missing == 0 {
                 self.missing = self.step;
@@ -95,35 +104,30 @@ impl Meter {
         }
     }
 
-    fn add(&mut self, samples: &[&[f32]]) {
-        let meter = self.meter.as_mut();
-        if meter.is_some_and(|m| m.add_frames_planar_f32(samples).is_err()) {
-            self.meter = None;
-        }
-    }
-
     /// Notes the blocks that end with the step just filled.
     fn note(&mut self) {
-        let Some(meter) = &self.meter else {
-            return;
-        };
-        let gate = energy(ABSOLUTE_GATE);
-        let heard = |lufs: Result<f64, _>| lufs.ok().map(energy).filter(|e| *e >= gate);
-        if self.steps >= BLOCK {
-            self.state.blocks.extend(heard(meter.loudness_momentary()));
+        if self.last.len() == SHORT {
+            self.last.pop_front();
         }
-        if self.steps >= SHORT && (self.steps - SHORT).is_multiple_of(SHORT_HOP) {
-            self.state.shorts.extend(heard(meter.loudness_shortterm()));
+        self.last.push_back(std::mem::take(&mut self.energy));
+        let gate = energy(ABSOLUTE_GATE);
+        let heard = |steps: usize| {
+            let sum: f64 = self.last.iter().rev().take(steps).sum();
+            Some(sum / (steps * self.step) as f64).filter(|e| *e >= gate && e.is_finite())
+        };
+        let full = self.last.len();
+        if full >= BLOCK {
+            self.state.blocks.extend(heard(BLOCK));
+        }
+        if full == SHORT && (self.steps - SHORT as u64).is_multiple_of(SHORT_HOP) {
+            self.state.shorts.extend(heard(SHORT));
         }
     }
 
     /// The track's figures, and the state to combine into the album's.
     pub fn finish(self) -> (R128, State) {
         let peak = self.peak.get();
-        let state = match self.meter {
-            Some(_) => State { peak, ..self.state },
-            None => State::default(),
-        };
+        let state = State { peak, ..self.state };
         (album([&state]), state)
     }
 }
@@ -229,6 +233,74 @@ mod tests {
         // Tech 3342 table 1, case 1: 20 s at −20 and 20 s at −30 give 10 LU.
         let (_, low) = tone(20, -30.0);
         assert!((album([&loud, &low]).range_lu.unwrap() - 10.0).abs() < 1.0);
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(24))]
+
+        /// Blocks have the energies that libebur128's have, whatever the rate, the sound and its cuts.
+        #[test]
+        fn like_another_meter(
+            rate in proptest::sample::select(vec![8_000_u32, 11_025, 22_050, 44_100, 48_000, 96_000, 192_000]),
+            channels in 1..=2_usize,
+            seed: u32,
+            cuts in proptest::collection::vec(1..9_000_usize, 1..20),
+        ) {
+            let mut random = seed | 1;
+            let mut level = 0.5_f32;
+            let planes: Vec<Vec<f32>> = (0..channels)
+                .map(|_| {
+                    (0..rate as usize * 4)
+                        .map(|n| {
+                            random ^= random << 13;
+                            random ^= random >> 17;
+                            random ^= random << 5;
+                            if n % 5_000 == 0 {
+                                level = (random % 1_000) as f32 / 1_000.0;
+                            }
+                            level * (random as f32 / u32::MAX as f32 - 0.5)
+                        })
+                        .collect()
+                })
+                .collect();
+            let mut meter = Meter::new(rate, channels);
+            let mut theirs =
+                ebur128::EbuR128::new(channels as u32, rate, ebur128::Mode::S).unwrap();
+            let (mut from, frames) = (0, planes[0].len());
+            for length in cuts.iter().cycle() {
+                let to = frames.min(from + length);
+                let part: Vec<&[f32]> = planes.iter().map(|plane| &plane[from..to]).collect();
+                meter.push(&part);
+                from = to;
+                if from == frames {
+                    break;
+                }
+            }
+            let (mut blocks, mut shorts) = (Vec::new(), Vec::new());
+            let step = (rate as usize + 5) / 10;
+            for (n, from) in (0..frames).step_by(step).enumerate() {
+                if from + step > frames {
+                    break;
+                }
+                let part: Vec<&[f32]> =
+                    planes.iter().map(|plane| &plane[from..from + step]).collect();
+                theirs.add_frames_planar_f32(&part).unwrap();
+                if n >= 3 {
+                    blocks.push(theirs.loudness_momentary().unwrap());
+                }
+                if n >= 29 && (n - 29) % 10 == 0 {
+                    shorts.push(theirs.loudness_shortterm().unwrap());
+                }
+            }
+            let state = meter.finish().1;
+            for (ours, theirs) in [(&state.blocks, blocks), (&state.shorts, shorts)] {
+                let theirs: Vec<f64> = theirs.into_iter().filter(|l| *l >= -70.0).collect();
+                assert_eq!(ours.len(), theirs.len());
+                for (ours, theirs) in ours.iter().zip(theirs) {
+                    assert!((lufs(*ours) - theirs).abs() < 1e-9, "{} {theirs}", lufs(*ours));
+                }
+            }
+        }
     }
 
     #[test]
