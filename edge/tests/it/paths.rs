@@ -2,6 +2,7 @@
 //! upstream could read as another is let through the gate.
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -46,32 +47,41 @@ async fn guarded() -> Guarded {
     }
 }
 
-/// All that a path can mean to some upstream: each round of decoding, with and without parameters,
-/// dots resolved or not.
-fn readings(path: &str) -> Vec<String> {
-    let mut readings = vec![path.to_owned()];
-    let mut text = path.to_owned();
+/// All that a path can mean to some upstream: each round of decoding, of everything or of all but
+/// separators; backslashes as slashes or not; slashes merged or not; parameters cut or not; dots
+/// resolved or not; up to the first NUL.
+fn readings(path: &str) -> HashSet<String> {
+    const KEPT: [&[u8]; 3] = [b"", b"/\\", b"/\\;%"];
+    let mut decoded = HashSet::from([path.to_owned()]);
+    let mut round = decoded.clone();
     for _ in 0..3 {
-        text = decode(&text);
-        for base in [
-            text.clone(),
-            text.replace('\\', "/"),
-            text.to_ascii_lowercase(),
-        ] {
-            let bare: Vec<&str> = base
+        round = round
+            .iter()
+            .flat_map(|text| KEPT.map(|kept| decode(text, kept)))
+            .collect();
+        decoded.extend(round.iter().cloned());
+    }
+    let mut readings = HashSet::new();
+    for text in decoded {
+        for text in [text.clone(), text.replace('\\', "/")] {
+            let text = text.split('\0').next().unwrap().to_ascii_lowercase();
+            let bare: Vec<&str> = text
                 .split('/')
                 .map(|s| s.split(';').next().unwrap())
                 .collect();
-            readings.push(resolve(&base));
-            readings.push(resolve(&bare.join("/")));
-            readings.push(base.split('\0').next().unwrap().to_owned());
-            readings.push(base);
+            for text in [text.clone(), bare.join("/")] {
+                for text in [text.clone(), merge(&text)] {
+                    readings.insert(merge(&resolve(&text)));
+                    readings.insert(text);
+                }
+            }
         }
     }
     readings
 }
 
-fn decode(text: &str) -> String {
+/// One round of percent-decoding, of all but the bytes that are kept.
+fn decode(text: &str, kept: &[u8]) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::new();
     let mut at = 0;
@@ -83,7 +93,7 @@ fn decode(text: &str) -> String {
                 .filter(|_| !h.starts_with('+'))
         });
         match hex {
-            Some(byte) if bytes[at] == b'%' => {
+            Some(byte) if bytes[at] == b'%' && !kept.contains(&byte) => {
                 out.push(byte);
                 at += 3;
             }
@@ -96,11 +106,12 @@ fn decode(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
+/// RFC 3986 §5.2.4: an empty segment is one that `..` takes away.
 fn resolve(path: &str) -> String {
     let mut out: Vec<&str> = Vec::new();
-    for segment in path.split('/') {
+    for segment in path.split('/').skip(1) {
         match segment {
-            "" | "." => {}
+            "." => {}
             ".." => {
                 out.pop();
             }
@@ -108,6 +119,11 @@ fn resolve(path: &str) -> String {
         }
     }
     format!("/{}", out.join("/"))
+}
+
+fn merge(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
+    format!("/{}", parts.join("/"))
 }
 
 impl Guarded {
@@ -140,7 +156,6 @@ impl Guarded {
         for target in fetched {
             let path = target.split('?').next().unwrap();
             for reading in readings(path) {
-                let reading = resolve(&reading);
                 let guarded = reading.starts_with("/media/") || reading.starts_with("/v1/");
                 let reading = format!("{reading}/");
                 let ours = reading.starts_with("/media/1/") || reading.starts_with("/v1/tracks/1/");
