@@ -18,6 +18,7 @@ than twice of what was read. "Read" counts whole slices, as an edge must fetch t
 
 import argparse
 import asyncio
+import contextlib
 import multiprocessing
 import random
 import re
@@ -241,9 +242,10 @@ def idle_h3(port: int, count: int, until: float, open_, failed) -> None:
     from aioquic.h3.connection import H3Connection
     from aioquic.h3.events import DataReceived
     from aioquic.quic.configuration import QuicConfiguration
+    from aioquic.quic.events import ConnectionTerminated
 
     class Client(QuicConnectionProtocol):
-        http, got, done = None, b"", None
+        http, got, done, ended = None, b"", None, None
 
         async def fetch(self, track: int) -> bool:
             self.http = self.http or H3Connection(self._quic)
@@ -252,10 +254,38 @@ def idle_h3(port: int, count: int, until: float, open_, failed) -> None:
                       (b":path", f"/track/{track}".encode()), (b"range", b"bytes=0-99999")]  # fmt: skip
             self.http.send_headers(self._quic.get_next_available_stream_id(), fields, end_stream=True)
             self.transmit()
-            await asyncio.wait_for(self.done, 30)
+            try:
+                await asyncio.wait_for(self.done, 30)
+            except asyncio.TimeoutError:
+                raise ConnectionError(f"{len(self.got)} of 100000 bytes in 30 s") from None
             return self.got == piece(track, 0, 100_000)
 
+        async def keep(self):
+            """Asks for something now and then, and keeps off the idle timeout of QUIC (30 s) between."""
+            while self.ended is None:
+                due = time.time() + ASKS_S * random.uniform(0.5, 1)
+                while time.time() < due and self.ended is None:
+                    await asyncio.sleep(random.uniform(8, 12))
+                    with contextlib.suppress(ConnectionError):
+                        await self.ping()
+                await self.ask()
+
+        async def ask(self):
+            began = time.time()
+            try:
+                if self.ended is not None:
+                    raise ConnectionError(self.ended)
+                if not await self.fetch(random.randrange(50)):
+                    raise ConnectionError("wrong bytes")
+            except OSError as e:
+                print(f"HTTP/3 after {time.time() - began:.1f} s: {e!r}", file=sys.stderr)
+                failed.value += 1
+
         def quic_event_received(self, event):
+            if isinstance(event, ConnectionTerminated):
+                self.ended = f"ended: {event.reason_phrase or event.error_code}"
+                if self.done and not self.done.done():
+                    self.done.set_exception(ConnectionError(self.ended))
             for told in self.http.handle_event(event) if self.http else ():
                 if isinstance(told, DataReceived):
                     self.got += told.data
@@ -265,23 +295,21 @@ def idle_h3(port: int, count: int, until: float, open_, failed) -> None:
     async def run():
         configuration = QuicConfiguration(alpn_protocols=["h3"], server_name="localhost", verify_mode=ssl.CERT_NONE,
                                           idle_timeout=60)  # fmt: skip
-        hold: list = []
-        while time.time() < until:
+        hold, keepers = [], []
+        while len(hold) < count and time.time() < until:
             try:
-                if len(hold) < count:
-                    opened = quic("127.0.0.1", port, configuration=configuration, create_protocol=Client)
-                    hold.append((opened, await opened.__aenter__()))
-                    open_.value += 1
-                    failed.value += not await hold[-1][1].fetch(random.randrange(50))
-                else:
-                    # Each within its idle timeout of 30 s.
-                    failed.value += not await random.choice(hold)[1].fetch(random.randrange(50))
-                    for _, client in hold:
-                        await client.ping()
-                    await asyncio.sleep(5)
-            except (OSError, asyncio.TimeoutError) as e:
+                opened = quic("127.0.0.1", port, configuration=configuration, create_protocol=Client)
+                client = await opened.__aenter__()
+            except OSError as e:
                 print(f"HTTP/3: {e!r}", file=sys.stderr)
                 failed.value += 1
+                await asyncio.sleep(1)
+                continue
+            hold.append(opened)
+            await client.ask()
+            keepers.append(asyncio.ensure_future(client.keep()))
+            open_.value += 1
+        await asyncio.sleep(max(0, until - time.time()))
 
     asyncio.run(run())
 
@@ -442,10 +470,11 @@ def soak(args, server: Server, ports: dict, processes: list, sent) -> bool:
         processes.append(multiprocessing.Process(target=target, args=arguments, daemon=True))
         processes[-1].start()
     limit = args.memory_mib * 1.15
-    highest, begun, shown = 0.0, time.time(), 0.0
+    highest, when, begun, shown = 0.0, 0.0, time.time(), 0.0
     while time.time() < until:
         rss = rss_mib(pid)
-        highest = max(highest, rss)
+        if rss > highest:
+            highest, when = rss, time.time() - begun
         if time.time() >= shown + 10:
             shown = time.time()
             print(f"{shown - begun:5.0f} s  RSS {rss:7.1f} MiB  idle {total('idle'):5}  slow {total('slow'):4}  "
@@ -453,7 +482,7 @@ def soak(args, server: Server, ports: dict, processes: list, sent) -> bool:
         time.sleep(0.2)
     failed, needed = total("failed"), max(1, total("read"))
     print(f"memory {args.memory_mib} MiB, limit {limit:.0f} MiB, highest {highest:.0f} MiB "
-          f"({100 * highest / args.memory_mib - 100:+.1f} %); failures {failed}; "
+          f"({100 * highest / args.memory_mib - 100:+.1f} %) after {when:.0f} s; failures {failed}; "
           f"the origin sent {sent.value / needed:.2f} x of the slices read")
     passed = highest <= limit and failed == 0 and sent.value <= 2 * needed
     passed = passed and total("idle") + total("slow") >= 0.95 * args.connections
