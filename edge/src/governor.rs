@@ -16,15 +16,34 @@ const SLACK: u64 = 50;
 /// known how much that is.
 const RESERVE: u64 = 4;
 
-/// What is to be taken for unclaimed after a look, all in bytes. `resident` of `configured` ones are
-/// in use; `unclaimed` is what was taken for it before.
-fn correct(configured: u64, resident: u64, unclaimed: i64) -> i64 {
+/// The part of its room that a full tier may leave free.
+const FREE: u64 = 8;
+
+/// What one look finds, all in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    /// What the process has in memory.
+    resident: u64,
+    /// What the memory tier holds.
+    tier: u64,
+    /// What the memory tier may hold.
+    room: u64,
+}
+
+/// What is to be taken for unclaimed after a look, where `configured` bytes are to be in use;
+/// `unclaimed` is what was taken for it before.
+fn correct(configured: u64, look: Look, unclaimed: i64) -> i64 {
     let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-    let excess = signed(resident).saturating_sub(signed(configured));
+    // A tier that fills may grow faster than it is looked at: what it may still take counts.
+    let expected = look.resident + look.room.saturating_sub(look.tier);
+    let full = look.tier >= look.room - look.room / FREE;
+    let excess = signed(expected).saturating_sub(signed(configured));
     let change = match excess {
         // Half, since what is freed takes a moment to show.
         1.. => excess / 2 + 1,
         _ if excess > -signed(configured / SLACK) => 0,
+        // Before the tier is full, nobody knows what the allocator will need beside it.
+        _ if !full => 0,
         _ => (excess + signed(configured / SLACK)) / 8,
     };
     unclaimed
@@ -43,7 +62,13 @@ pub(crate) async fn govern(store: Arc<Store>, configured: u64) {
         let Some(resident) = resident_bytes() else {
             return;
         };
-        unclaimed = correct(configured, resident, unclaimed);
+        let (tier, room) = store.tier_and_room();
+        let look = Look {
+            resident,
+            tier,
+            room,
+        };
+        unclaimed = correct(configured, look, unclaimed);
     }
 }
 
@@ -68,7 +93,12 @@ mod tests {
             if round > 20 {
                 most = most.max(resident);
             }
-            unclaimed = correct(CONFIGURED, resident, unclaimed);
+            let look = Look {
+                resident,
+                tier,
+                room: next,
+            };
+            unclaimed = correct(CONFIGURED, look, unclaimed);
         }
         assert!(most <= CONFIGURED + CONFIGURED / 20, "{most}");
         (tier, resident, unclaimed)
@@ -87,5 +117,25 @@ mod tests {
     fn what_is_claimed_is_not_taken_twice() {
         let (tier, _, unclaimed) = settle(0, 300 << 20, 300 << 20);
         assert_eq!((tier, unclaimed), (CONFIGURED - (300 << 20), 0));
+    }
+
+    #[test]
+    fn a_tier_that_fills_is_not_let_grow_blindly() {
+        // A fill of some 700 MB/s, of which the allocator keeps a third more than it is asked for.
+        let reserve = (50 << 20) + CONFIGURED / RESERVE;
+        let (mut unclaimed, mut tier) = (reserve.cast_signed(), 0);
+        for _ in 0..100 {
+            let room = CONFIGURED - unclaimed.unsigned_abs();
+            tier = room.min(tier + (140 << 20));
+            let resident = (50 << 20) + tier + tier / 3;
+            assert!(resident <= CONFIGURED + CONFIGURED / 20, "{resident}");
+            let look = Look {
+                resident,
+                tier,
+                room,
+            };
+            unclaimed = correct(CONFIGURED, look, unclaimed);
+        }
+        assert!(tier >= CONFIGURED * 2 / 3, "{tier}");
     }
 }

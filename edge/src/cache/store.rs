@@ -280,6 +280,11 @@ impl Store {
         }
     }
 
+    /// Bytes that the memory tier holds, and that it may hold now.
+    pub(crate) fn tier_and_room(&self) -> (u64, u64) {
+        (self.memory.figures().bytes, self.memory.room())
+    }
+
     /// Looks an entry up in memory; admits it to the disk on its first use.
     pub(super) fn get(&self, key: EntryKey) -> Option<Entry> {
         let hit = self.memory.get(key)?;
