@@ -6,10 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use aws_lc_rs::{
-    constant_time, hmac,
-    signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey},
-};
+use aws_lc_rs::{constant_time, hmac};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +14,7 @@ use crate::{
     Error, ed25519,
     key::{Algorithm, SigningKey},
     limits::{MAX_KEYS, MAX_KEYSET_BYTES, MAX_KID_BYTES, MAX_LEEWAY_S, MAX_REVOKED_TOKENS},
+    p256,
     reject::Reject,
 };
 
@@ -39,7 +37,7 @@ pub struct VerifyingKey {
 /// A public key, ready for use.
 enum Parsed {
     EdDsa(ed25519::PublicKey),
-    Es256(ParsedPublicKey),
+    Es256(p256::PublicKey),
 }
 
 impl Parsed {
@@ -47,10 +45,7 @@ impl Parsed {
     fn new(material: &Material) -> Option<Self> {
         match material {
             Material::EdDsa(x) => ed25519::PublicKey::new(x).map(Self::EdDsa),
-            Material::Es256(point) => {
-                let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
-                key.ok().map(Self::Es256)
-            }
+            Material::Es256(point) => p256::PublicKey::new(point).map(Self::Es256),
             Material::Hs256 { .. } => None,
         }
     }
@@ -58,7 +53,7 @@ impl Parsed {
     fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         match self {
             Self::EdDsa(key) => key.verifies(message, signature),
-            Self::Es256(key) => key.verify_sig(message, signature).is_ok(),
+            Self::Es256(key) => key.verifies(message, signature),
         }
     }
 }

@@ -46,6 +46,7 @@ pub mod fuzzing;
 mod key;
 mod keyset;
 mod limits;
+mod p256;
 mod path;
 mod reject;
 mod renew;

