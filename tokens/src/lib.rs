@@ -45,6 +45,7 @@ mod envelope;
 pub mod fuzzing;
 mod key;
 mod keyset;
+mod limbs;
 mod limits;
 mod p256;
 mod path;
@@ -52,6 +53,7 @@ mod reject;
 mod renew;
 mod verifier;
 mod verify;
+mod windows;
 
 pub use catgeo::Country;
 pub use catnip::Network;

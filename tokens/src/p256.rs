@@ -14,6 +14,10 @@ use aws_lc_rs::{
 };
 use crypto_bigint::{CheckedAdd as _, NonZero, Odd, U256};
 
+use crate::{
+    limbs::limbs,
+    windows::{Digit, MULTIPLES, WINDOWS, digits, inverses},
+};
 use field::Element;
 
 /// The group's order `n` (SP 800-186 §3.2.1.3).
@@ -25,11 +29,6 @@ const BASE: Affine = Affine {
     x: field::BASE_X,
     y: field::BASE_Y,
 };
-
-/// Bits of a scalar that are looked up at once, as a number from −63 to 64.
-const WINDOW: usize = 7;
-const WINDOWS: usize = 256usize.div_ceil(WINDOW);
-const MULTIPLES: usize = 1 << (WINDOW - 1);
 
 /// A public key.
 pub(crate) struct PublicKey {
@@ -108,6 +107,13 @@ impl Affine {
             y: Element::new(limbs(y))?,
         })
     }
+
+    fn negated(&self) -> Self {
+        Self {
+            x: self.x,
+            y: self.y.negated(),
+        }
+    }
 }
 
 /// A point as `X / Z²`, `Y / Z³` (Jacobian coordinates); at infinity where `Z` is zero.
@@ -130,6 +136,15 @@ impl Sum {
             x: point.x,
             y: point.y,
             z: Element::ONE,
+        }
+    }
+
+    /// The point, of which `inverse` is `1 / Z`.
+    fn affine(&self, inverse: &Element) -> Affine {
+        let square = inverse.squared();
+        Affine {
+            x: self.x.times(&square),
+            y: self.y.times(&square.times(inverse)),
         }
     }
 
@@ -192,8 +207,7 @@ impl Sum {
     }
 }
 
-/// The multiples of a point that sums are made of: of `2^(7w)` times the point, the first 64, for
-/// each window `w`.
+/// The multiples of a point that sums are made of.
 struct Table(Box<[Affine]>);
 
 impl Table {
@@ -201,87 +215,38 @@ impl Table {
         let mut multiples = Vec::with_capacity(WINDOWS * MULTIPLES);
         let mut first = Sum::of(&point);
         for _ in 0..WINDOWS {
-            let start = multiples.len();
-            multiples.push(first);
-            let by = affine(&[first])[0];
-            for n in 1..MULTIPLES {
-                let mut next = multiples[start + n - 1];
-                next.add(&by);
+            let by = first.affine(&first.z.inverted());
+            let mut next = first;
+            for _ in 0..MULTIPLES {
                 multiples.push(next);
+                first = next;
+                next.add(&by);
             }
             // 64 times it, and twice that.
-            first = multiples[start + MULTIPLES - 1].doubled();
+            first = first.doubled();
         }
-        Self(affine(&multiples).into())
+        // None is at infinity: none is a multiple of the order, which is prime.
+        let divisors: Vec<Element> = multiples.iter().map(|sum| sum.z).collect();
+        let inverses = inverses(&divisors, Element::ONE, Element::times, Element::inverted);
+        let points = multiples.iter().zip(&inverses);
+        Self(points.map(|(sum, z)| sum.affine(z)).collect())
     }
 
     /// Adds `scalar` times the point.
     fn add_to(&self, sum: &mut Sum, scalar: &U256) {
-        let scalar = limbs(scalar);
-        let mut carry = 0;
-        for (window, multiples) in self.0.chunks_exact(MULTIPLES).enumerate() {
-            let (limb, shift) = (window * WINDOW / 64, window * WINDOW % 64);
-            let next = scalar.get(limb + 1).copied().unwrap_or(0);
-            let wide = u128::from(scalar[limb]) | u128::from(next) << 64;
-            let digit = (wide >> shift) as usize & ((1 << WINDOW) - 1);
-            // What is above half a window is a negative multiple, and one more of the next window.
-            let digit = digit + carry;
-            carry = usize::from(digit > MULTIPLES);
-            if carry == 1 {
-                if let Some(at) = ((1 << WINDOW) - digit).checked_sub(1) {
-                    let Affine { x, y } = multiples[at];
-                    sum.add(&Affine { x, y: y.negated() });
-                }
-            } else if let Some(at) = digit.checked_sub(1) {
-                sum.add(&multiples[at]);
+        for (digit, points) in digits(&limbs(scalar)).zip(self.0.chunks_exact(MULTIPLES)) {
+            match digit {
+                Digit::Zero => {}
+                Digit::Add(at) => sum.add(&points[at]),
+                Digit::Subtract(at) => sum.add(&points[at].negated()),
             }
         }
     }
-}
-
-/// Points that are none of them at infinity, with one division for all (Montgomery's trick).
-fn affine(points: &[Sum]) -> Vec<Affine> {
-    let mut product = Element::ONE;
-    let before: Vec<Element> = points
-        .iter()
-        .map(|point| {
-            let next = product.times(&point.z);
-            std::mem::replace(&mut product, next)
-        })
-        .collect();
-    let mut inverse = product.inverted();
-    let mut affine: Vec<Affine> = points
-        .iter()
-        .zip(before)
-        .rev()
-        .map(|(point, before)| {
-            let z = inverse.times(&before);
-            inverse = inverse.times(&point.z);
-            let zz = z.squared();
-            Affine {
-                x: point.x.times(&zz),
-                y: point.y.times(&zz.times(&z)),
-            }
-        })
-        .collect();
-    affine.reverse();
-    affine
 }
 
 /// A big-endian number of 32 bytes.
 fn number(bytes: &[u8]) -> Option<U256> {
     (bytes.len() == 32).then(|| U256::from_be_slice(bytes))
-}
-
-fn limbs(n: &U256) -> [u64; 4] {
-    let mut limbs = [0; 4];
-    for (limb, bytes) in limbs
-        .iter_mut()
-        .zip(n.to_le_bytes().as_ref().chunks_exact(8))
-    {
-        *limb = u64::from_le_bytes(bytes.try_into().unwrap_or_default());
-    }
-    limbs
 }
 
 #[cfg(test)]

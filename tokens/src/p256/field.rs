@@ -1,8 +1,10 @@
 //! Integers modulo P-256's prime, `p = 2^256 − 2^224 + 2^192 + 2^96 − 1` (SP 800-186 §3.2.1.3), for
 //! verification alone: the time that it takes depends on the numbers, all of which are public.
 
-/// The prime; least limb first, as everywhere here.
-pub(super) const P: [u64; 4] = [u64::MAX, 0xffff_ffff, 0, 0xffff_ffff_0000_0001];
+use crate::limbs::{Limbs, add, add_limb, at_least, multiply_add, subtract};
+
+/// The prime.
+const P: Limbs = [u64::MAX, 0xffff_ffff, 0, 0xffff_ffff_0000_0001];
 
 /// `2^512 mod p`.
 const R2: Element = Element([3, 0xffff_fffb_ffff_ffff, u64::MAX - 1, 0x4_ffff_fffd]);
@@ -23,14 +25,14 @@ pub(super) const BASE_Y: Element = Element([
 
 /// An integer below `p`, as its product with `2^256` (Montgomery's form).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Element([u64; 4]);
+pub(super) struct Element(Limbs);
 
 impl Element {
     pub(super) const ZERO: Self = Self([0; 4]);
     pub(super) const ONE: Self = Self([1, 0xffff_ffff_0000_0000, u64::MAX, 0xffff_fffe]);
 
     /// `None` where the number isn't below `p`.
-    pub(super) fn new(limbs: [u64; 4]) -> Option<Self> {
+    pub(super) fn new(limbs: Limbs) -> Option<Self> {
         (!at_least(&limbs, &P)).then(|| Self(limbs).times(&R2))
     }
 
@@ -47,13 +49,13 @@ impl Element {
             for (limb, &factor) in t.iter_mut().zip(a) {
                 (*limb, carry) = multiply_add(factor, digit, *limb, carry);
             }
-            let (high, over) = add(t[4], carry, false);
+            let (high, over) = add_limb(t[4], carry, false);
             let m = t[0];
-            let (t1, c) = add(t[1], m << 32, false);
-            let (t2, c) = add(t[2], m >> 32, c);
+            let (t1, c) = add_limb(t[1], m << 32, false);
+            let (t2, c) = add_limb(t[2], m >> 32, c);
             let (low, up) = multiply_add(m, P[3], 0, 0);
-            let (t3, c) = add(t[3], low, c);
-            let (t4, c) = add(high, up, c);
+            let (t3, c) = add_limb(t[3], low, c);
+            let (t4, c) = add_limb(high, up, c);
             t = [t1, t2, t3, t4, u64::from(over) + u64::from(c)];
         }
         Self::reduced([t[0], t[1], t[2], t[3]], t[4] != 0)
@@ -68,25 +70,19 @@ impl Element {
     /// `self + other`.
     #[inline]
     pub(super) fn plus(&self, other: &Self) -> Self {
-        let mut sum = [0; 4];
-        let mut carry = false;
-        for (out, (&a, &b)) in sum.iter_mut().zip(self.0.iter().zip(&other.0)) {
-            (*out, carry) = add(a, b, carry);
-        }
+        let (sum, carry) = add(&self.0, &other.0);
         Self::reduced(sum, carry)
     }
 
     /// `self − other`.
     #[inline]
     pub(super) fn minus(&self, other: &Self) -> Self {
-        let (mut difference, borrow) = subtract(&self.0, &other.0);
-        if borrow {
-            let mut carry = false;
-            for (out, &p) in difference.iter_mut().zip(&P) {
-                (*out, carry) = add(*out, p, carry);
-            }
-        }
-        Self(difference)
+        let (difference, borrow) = subtract(&self.0, &other.0);
+        Self(if borrow {
+            add(&difference, &P).0
+        } else {
+            difference
+        })
     }
 
     /// `−self`.
@@ -109,42 +105,10 @@ impl Element {
 
     /// What `limbs`, and `2^256` where there is `over`, is modulo `p`; less than `2p`.
     #[inline]
-    fn reduced(limbs: [u64; 4], over: bool) -> Self {
+    fn reduced(limbs: Limbs, over: bool) -> Self {
         let (less, borrow) = subtract(&limbs, &P);
         Self(if over || !borrow { less } else { limbs })
     }
-}
-
-/// Whether `a ≥ b`.
-pub(super) fn at_least(a: &[u64; 4], b: &[u64; 4]) -> bool {
-    !subtract(a, b).1
-}
-
-#[inline]
-fn subtract(a: &[u64; 4], b: &[u64; 4]) -> ([u64; 4], bool) {
-    let mut difference = [0; 4];
-    let mut borrow = false;
-    for (out, (&a, &b)) in difference.iter_mut().zip(a.iter().zip(b)) {
-        let (first, under) = a.overflowing_sub(b);
-        let (second, again) = first.overflowing_sub(u64::from(borrow));
-        (*out, borrow) = (second, under || again);
-    }
-    (difference, borrow)
-}
-
-/// `a + b + carry`, and whether it passes 64 bits.
-#[inline]
-fn add(a: u64, b: u64, carry: bool) -> (u64, bool) {
-    let (first, over) = a.overflowing_add(b);
-    let (second, again) = first.overflowing_add(u64::from(carry));
-    (second, over || again)
-}
-
-/// `a · b + c + d`, which fits 128 bits, as its halves.
-#[inline]
-fn multiply_add(a: u64, b: u64, c: u64, d: u64) -> (u64, u64) {
-    let wide = u128::from(a) * u128::from(b) + u128::from(c) + u128::from(d);
-    (wide as u64, (wide >> 64) as u64)
 }
 
 #[cfg(test)]
@@ -154,7 +118,7 @@ mod tests {
 
     use super::*;
 
-    fn number(limbs: [u64; 4]) -> U256 {
+    fn number(limbs: Limbs) -> U256 {
         U256::from_le_slice(&limbs.map(u64::to_le_bytes).concat())
     }
 
@@ -176,7 +140,7 @@ mod tests {
         ]
     }
 
-    fn below_p() -> impl Strategy<Value = [u64; 4]> {
+    fn below_p() -> impl Strategy<Value = Limbs> {
         prop::array::uniform4(limb()).prop_filter("below p", |n| !at_least(n, &P))
     }
 
@@ -188,7 +152,7 @@ mod tests {
             let modulus = NonZero::new(number(P)).unwrap();
             let (x, y) = (Element::new(a).unwrap(), Element::new(b).unwrap());
             let (a, b) = (number(a), number(b));
-            let element = |n: U256| Element::new(n.to_words().map(u64::from)).unwrap();
+            let element = |n: U256| Element::new(crate::limbs::limbs(&n)).unwrap();
             prop_assert_eq!(x.times(&y), element(a.mul_mod(&b, &modulus)));
             prop_assert_eq!(x.squared(), element(a.mul_mod(&a, &modulus)));
             prop_assert_eq!(x.plus(&y), element(a.add_mod(&b, &modulus)));
@@ -200,7 +164,7 @@ mod tests {
         #[test]
         fn what_is_not_below_the_prime_is_no_element(n in 0u64..100) {
             let over = number(P).wrapping_add(&U256::from(n));
-            prop_assert_eq!(Element::new(over.to_words().map(u64::from)), None);
+            prop_assert_eq!(Element::new(crate::limbs::limbs(&over)), None);
         }
     }
 
