@@ -5,6 +5,7 @@ beside the same bit rate of ffmpeg 9's libopus or aac, over excerpts of real mus
 ffmpeg's by more than the noise of the measurement.
 
     bench/perceptual.py [--segue PROGRAM] [--ffmpeg PROGRAM] [--seconds 5] [--pieces 4]
+                        [--rungs aac-64,…]
 
 The noise: ffmpeg's own rung is encoded a second time with the frames cut elsewhere in the sound (7 ms
 later), which nobody can call better or worse. Twice the standard error of that difference over the
@@ -43,6 +44,7 @@ parser.add_argument("--segue", default=os.environ.get("SEGUE", f"{target}/releas
 parser.add_argument("--ffmpeg", default="ffmpeg-9")
 parser.add_argument("--seconds", type=float, default=5)
 parser.add_argument("--pieces", type=int, default=4)
+parser.add_argument("--rungs", type=lambda names: names.split(","), default=list(RUNGS), help="all by default")
 args = parser.parse_args()
 
 
@@ -99,7 +101,7 @@ with tempfile.TemporaryDirectory(prefix="perceptual-") as name:
     print(f"{'':10}{'Segue':>8}{'ffmpeg':>8}{'ahead':>8}{'noise':>8}")
     renditions = [ours(file, directory) for file in files]
     behind = []
-    for rung in RUNGS:
+    for rung in args.rungs:
         here, there, again = [], [], []
         for file, made in zip(files, renditions, strict=True):
             if rung not in made:

@@ -3,7 +3,7 @@
 //! Every rule of a token must hold. Filename, stem and extension are cut as the implementations in
 //! the field cut them: the stem ends at the filename's first dot, the extension starts with it.
 
-use std::{cell::RefCell, collections::VecDeque, fmt};
+use std::{cell::RefCell, collections::VecDeque, fmt, sync::Arc};
 
 use aws_lc_rs::digest;
 use regex::bytes::{Regex, RegexBuilder};
@@ -263,7 +263,7 @@ impl fmt::Debug for Matchers {
 enum Matcher {
     Plain(Match),
     Prefixes(Prefixes),
-    Regex(Regex),
+    Regex(Arc<Regex>),
 }
 
 impl Matchers {
@@ -330,17 +330,18 @@ impl Matcher {
 
 thread_local! {
     /// Patterns compiled before, the last one first: an issuer writes the same ones into all of its
-    /// tokens, and compiling costs half as much as a signature. At most [`KNOWN_REGEXES`] a thread.
-    static KNOWN: RefCell<VecDeque<(Box<str>, Regex)>> = const { RefCell::new(VecDeque::new()) };
+    /// tokens, and compiling costs half as much as a signature. Shared, since a clone would have to
+    /// make its automaton's states anew. At most [`KNOWN_REGEXES`] a thread.
+    static KNOWN: RefCell<VecDeque<(Box<str>, Arc<Regex>)>> = const { RefCell::new(VecDeque::new()) };
 }
 
 /// The pattern, compiled now or before.
-fn known(pattern: &str) -> Result<Regex, Reject> {
+fn known(pattern: &str) -> Result<Arc<Regex>, Reject> {
     KNOWN.with_borrow_mut(|known| {
         let found = known.iter().position(|(other, _)| **other == *pattern);
         let entry = match found.and_then(|at| known.remove(at)) {
             Some(entry) => entry,
-            None => (pattern.into(), regex(pattern)?),
+            None => (pattern.into(), Arc::new(regex(pattern)?)),
         };
         let compiled = entry.1.clone();
         known.push_front(entry);

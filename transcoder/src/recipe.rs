@@ -93,10 +93,10 @@ impl Default for Recipe {
                 // FDK stops at 17 kHz however many bits there are. 256 kbit/s are enough for what
                 // is above it, and ViSQOL hears the difference; 128 are not.
                 bandwidth: (kbps >= 256).then_some(20_000),
-                // At 128 kbit/s it takes half of the rung's time, and ViSQOL's mean over real music
-                // moves by 0.01 (`bench/run perceptual`). At 256 a single seam between tracks may be
-                // twice as far off without it.
-                thorough: kbps != 128,
+                // It takes half of the rung's time at 128 kbit/s and a third in HE-AAC, and ViSQOL's
+                // mean over real music moves by 0.01 either way (`bench/run perceptual`). At 256 a
+                // single seam between tracks may be twice as far off without it.
+                thorough: kbps == 256,
             }),
         };
         // 2.5 % smaller than level 5 for 1 % more CPU of the whole ladder; level 8 adds as much
