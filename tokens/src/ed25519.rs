@@ -34,7 +34,7 @@ pub(crate) struct PublicKey {
     bytes: [u8; 32],
     /// `−A`.
     negated: Point,
-    /// Its multiples, 222 KiB; making them takes as long as some tens of signatures, hence at first
+    /// Its multiples, 222 KiB; making them takes one to three milliseconds, hence at first
     /// use.
     table: OnceLock<Table>,
 }

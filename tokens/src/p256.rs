@@ -33,7 +33,7 @@ const BASE: Affine = Affine {
 /// A public key.
 pub(crate) struct PublicKey {
     point: Affine,
-    /// Its multiples, 148 KiB; making them takes as long as some tens of signatures, hence at first
+    /// Its multiples, 148 KiB; making them takes one to three milliseconds, hence at first
     /// use.
     table: OnceLock<Table>,
 }
