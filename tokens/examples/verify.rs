@@ -1,4 +1,5 @@
-//! What a token costs: as the first one of its key, signature and claims at first sight, then from the verdicts remembered.
+//! What a token costs: as the first one of its key (and of any key of its kind, where the base point's
+//! table is made too), at first sight with signature and claims, then from the verdicts remembered.
 //! `cargo run --release --package tokens --example verify`; prints microseconds, writes nothing.
 #![allow(clippy::print_stdout)]
 

@@ -11,11 +11,11 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Error, ed25519,
+    Error,
     key::{Algorithm, SigningKey},
     limits::{MAX_KEYS, MAX_KEYSET_BYTES, MAX_KID_BYTES, MAX_LEEWAY_S, MAX_REVOKED_TOKENS},
-    p256,
     reject::Reject,
+    signature::{ed25519, p256},
 };
 
 /// A key that verifies tokens, pinned to one algorithm. Its `Debug` shows no key material.

@@ -39,21 +39,18 @@ mod catr;
 mod catu;
 mod cbor;
 mod claims;
-mod ed25519;
 mod envelope;
 #[doc(hidden)]
 pub mod fuzzing;
 mod key;
 mod keyset;
-mod limbs;
 mod limits;
-mod p256;
 mod path;
 mod reject;
 mod renew;
+mod signature;
 mod verifier;
 mod verify;
-mod windows;
 
 pub use catgeo::Country;
 pub use catnip::Network;

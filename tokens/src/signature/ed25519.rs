@@ -1,8 +1,7 @@
 //! Ed25519 by keys that are known beforehand (RFC 8032 §5.1.7).
 //!
-//! A verifier meets few keys and many tokens, so each key gets a table of its multiples, as the base
-//! point has one: `s·B − k·A` is then a sum of 74 points from the tables, without the 253 doublings
-//! of a key that nobody knew.
+//! `s·B − k·A` is a sum of 74 points from two tables, without the 253 doublings of a key that nobody
+//! knew.
 
 mod field;
 
@@ -11,9 +10,9 @@ use std::sync::OnceLock;
 use aws_lc_rs::digest;
 use crypto_bigint::{NonZero, U256};
 
-use crate::{
+use super::{
     limbs::limbs,
-    windows::{Digit, MULTIPLES, WINDOWS, digits, inverses},
+    multiples::{Field as _, Sum, Table},
 };
 use field::Element;
 
@@ -36,7 +35,7 @@ pub(crate) struct PublicKey {
     negated: Point,
     /// Its multiples, 222 KiB; making them takes one to three milliseconds, hence at first
     /// use.
-    table: OnceLock<Table>,
+    table: OnceLock<Table<Point>>,
 }
 
 impl PublicKey {
@@ -56,7 +55,7 @@ impl PublicKey {
     /// Whether `signature` is this key's over `message`. Takes time that depends on its arguments,
     /// all of which are public.
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        static BASE_TABLE: OnceLock<Option<Table>> = OnceLock::new();
+        static BASE_TABLE: OnceLock<Option<Table<Point>>> = OnceLock::new();
         let Some((r, s)) = signature.split_at_checked(32) else {
             return false;
         };
@@ -71,11 +70,11 @@ impl PublicKey {
         let Some(k) = self.challenge(r, message) else {
             return false;
         };
-        let base = BASE_TABLE.get_or_init(|| Point::decode(BASE).map(|base| Table::new(&base)));
+        let base = BASE_TABLE.get_or_init(|| Point::decode(BASE).map(Table::new));
         let Some(base) = base else {
             return false;
         };
-        let table = self.table.get_or_init(|| Table::new(&self.negated));
+        let table = self.table.get_or_init(|| Table::new(self.negated));
         let mut sum = Point::NEUTRAL;
         base.add_to(&mut sum, &s);
         table.add_to(&mut sum, &k);
@@ -171,26 +170,6 @@ impl Point {
         }
     }
 
-    /// `2·self`: 4 multiplications and 4 squarings.
-    fn doubled(&self) -> Self {
-        let (a, b) = (self.x.squared(), self.y.squared());
-        let zz = self.z.squared();
-        let h = a.plus(&b);
-        let e = h.minus(&self.x.plus(&self.y).squared());
-        let g = a.minus(&b);
-        let f = zz.plus(&zz).plus(&g);
-        Self::of_factors(&e, &f, &g, &h)
-    }
-
-    /// `self + entry`: 7 multiplications, for any two points.
-    fn add(&mut self, entry: &Entry) {
-        let a = self.y.minus(&self.x).times(&entry.minus);
-        let b = self.y.plus(&self.x).times(&entry.plus);
-        let c = self.t.times(&entry.product);
-        let d = self.z.plus(&self.z);
-        *self = Self::of_factors(&b.minus(&a), &d.minus(&c), &d.plus(&c), &b.plus(&a));
-    }
-
     fn of_factors(e: &Element, f: &Element, g: &Element, h: &Element) -> Self {
         Self {
             x: e.times(f),
@@ -208,60 +187,50 @@ struct Entry {
     product: Element,
 }
 
-impl Entry {
-    /// The point of which `inverse` is `1 / Z`.
-    fn new(point: &Point, inverse: &Element) -> Self {
-        let (x, y) = (point.x.times(inverse), point.y.times(inverse));
+impl Sum for Point {
+    type Field = Element;
+    type Entry = Entry;
+
+    fn divisor(&self) -> Element {
+        self.z
+    }
+
+    fn entry(&self, inverse: &Element) -> Entry {
+        let (x, y) = (self.x.times(inverse), self.y.times(inverse));
         let xyd = x.times(&y).times(&Element::D);
-        Self {
+        Entry {
             minus: y.minus(&x),
             plus: y.plus(&x),
             product: xyd.plus(&xyd),
         }
     }
 
-    fn negated(&self) -> Self {
-        Self {
-            minus: self.plus,
-            plus: self.minus,
-            product: self.product.negated(),
-        }
-    }
-}
-
-/// The multiples of a point that sums are made of.
-struct Table(Box<[Entry]>);
-
-impl Table {
-    fn new(point: &Point) -> Self {
-        let mut multiples = Vec::with_capacity(WINDOWS * MULTIPLES);
-        let mut first = *point;
-        for _ in 0..WINDOWS {
-            let by = Entry::new(&first, &first.z.inverted());
-            let mut next = first;
-            for _ in 0..MULTIPLES {
-                multiples.push(next);
-                first = next;
-                next.add(&by);
-            }
-            // 64 times it, and twice that.
-            first = first.doubled();
-        }
-        let divisors: Vec<Element> = multiples.iter().map(|point| point.z).collect();
-        let inverses = inverses(&divisors, Element::ONE, Element::times, Element::inverted);
-        let entries = multiples.iter().zip(&inverses);
-        Self(entries.map(|(point, z)| Entry::new(point, z)).collect())
+    /// 7 multiplications, for any two points.
+    fn add(&mut self, entry: &Entry) {
+        let a = self.y.minus(&self.x).times(&entry.minus);
+        let b = self.y.plus(&self.x).times(&entry.plus);
+        let c = self.t.times(&entry.product);
+        let d = self.z.plus(&self.z);
+        *self = Self::of_factors(&b.minus(&a), &d.minus(&c), &d.plus(&c), &b.plus(&a));
     }
 
-    /// Adds `scalar` times the point.
-    fn add_to(&self, sum: &mut Point, scalar: &U256) {
-        for (digit, entries) in digits(&limbs(scalar)).zip(self.0.chunks_exact(MULTIPLES)) {
-            match digit {
-                Digit::Zero => {}
-                Digit::Add(at) => sum.add(&entries[at]),
-                Digit::Subtract(at) => sum.add(&entries[at].negated()),
-            }
-        }
+    fn subtract(&mut self, entry: &Entry) {
+        self.add(&Entry {
+            minus: entry.plus,
+            plus: entry.minus,
+            product: entry.product.negated(),
+        });
+    }
+
+    /// 4 multiplications and 4 squarings.
+    fn doubled(&self) -> Self {
+        let (a, b) = (self.x.squared(), self.y.squared());
+        let zz = self.z.squared();
+        let h = a.plus(&b);
+        let e = h.minus(&self.x.plus(&self.y).squared());
+        let g = a.minus(&b);
+        let f = zz.plus(&zz).plus(&g);
+        Self::of_factors(&e, &f, &g, &h)
     }
 }
 

@@ -1,7 +1,10 @@
 //! Integers modulo `p = 2^255 − 19`, for verification alone: the time that it takes depends on the
 //! numbers, all of which are public.
 
-use crate::limbs::{Limbs, add, at_least, multiply_add, subtract};
+use crate::signature::{
+    limbs::{Limbs, add, at_least, multiply_add, subtract},
+    multiples::Field,
+};
 
 /// The prime.
 const P: Limbs = [u64::MAX - 18, u64::MAX, u64::MAX, u64::MAX >> 1];
@@ -21,7 +24,6 @@ impl PartialEq for Element {
 
 impl Element {
     pub(super) const ZERO: Self = Self([0; 4]);
-    pub(super) const ONE: Self = Self([1, 0, 0, 0]);
     /// `d` of the curve, −121665 / 121666 (RFC 8032 §5.1).
     pub(super) const D: Self = Self([
         0x75eb_4dca_1359_78a3,
@@ -50,28 +52,6 @@ impl Element {
             limbs = subtract(&limbs, &P).0;
         }
         limbs
-    }
-
-    /// `self · other`.
-    #[inline]
-    pub(super) fn times(&self, other: &Self) -> Self {
-        let (a, b) = (&self.0, &other.0);
-        let mut product = [0u64; 8];
-        for (i, &digit) in b.iter().enumerate() {
-            let mut carry = 0;
-            for (j, &factor) in a.iter().enumerate() {
-                (product[i + j], carry) = multiply_add(factor, digit, product[i + j], carry);
-            }
-            product[i + 4] = carry;
-        }
-        let mut low = [0; 4];
-        let mut carry = 0;
-        for (i, out) in low.iter_mut().enumerate() {
-            (*out, carry) = multiply_add(product[i + 4], FOLD, product[i], carry);
-        }
-        // At most 38 times 38: a second carry leaves next to nothing.
-        let (low, over) = add(&low, &[carry * FOLD, 0, 0, 0]);
-        Self::folded(low, over)
     }
 
     /// `self²`.
@@ -111,12 +91,6 @@ impl Element {
         Self::ZERO.minus(self)
     }
 
-    /// `1 / self`, and zero for zero: `self^(p − 2)` (Fermat).
-    pub(super) fn inverted(&self) -> Self {
-        let (power, eleventh) = self.to_2_250_minus_1();
-        power.squared_times(5).times(&eleventh)
-    }
-
     /// `self^((p − 5) / 8)`, from which a square root is made (RFC 8032 §5.1.3).
     pub(super) fn to_p58(self) -> Self {
         self.to_2_250_minus_1().0.squared_times(2).times(&self)
@@ -147,13 +121,44 @@ impl Element {
     }
 }
 
+impl Field for Element {
+    const ONE: Self = Self([1, 0, 0, 0]);
+
+    #[inline]
+    fn times(&self, other: &Self) -> Self {
+        let (a, b) = (&self.0, &other.0);
+        let mut product = [0u64; 8];
+        for (i, &digit) in b.iter().enumerate() {
+            let mut carry = 0;
+            for (j, &factor) in a.iter().enumerate() {
+                (product[i + j], carry) = multiply_add(factor, digit, product[i + j], carry);
+            }
+            product[i + 4] = carry;
+        }
+        let mut low = [0; 4];
+        let mut carry = 0;
+        for (i, out) in low.iter_mut().enumerate() {
+            (*out, carry) = multiply_add(product[i + 4], FOLD, product[i], carry);
+        }
+        // At most 38 times 38: a second carry leaves next to nothing.
+        let (low, over) = add(&low, &[carry * FOLD, 0, 0, 0]);
+        Self::folded(low, over)
+    }
+
+    /// And zero for zero: `self^(p − 2)` (Fermat).
+    fn inverted(&self) -> Self {
+        let (power, eleventh) = self.to_2_250_minus_1();
+        power.squared_times(5).times(&eleventh)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crypto_bigint::{NonZero, U256};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::limbs::limbs;
+    use crate::signature::limbs::limbs;
 
     fn number(limbs: Limbs) -> U256 {
         U256::from_le_slice(&limbs.map(u64::to_le_bytes).concat())

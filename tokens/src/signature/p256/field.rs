@@ -1,7 +1,10 @@
 //! Integers modulo P-256's prime, `p = 2^256 − 2^224 + 2^192 + 2^96 − 1` (SP 800-186 §3.2.1.3), for
 //! verification alone: the time that it takes depends on the numbers, all of which are public.
 
-use crate::limbs::{Limbs, add, add_limb, at_least, multiply_add, subtract};
+use crate::signature::{
+    limbs::{Limbs, add, add_limb, at_least, multiply_add, subtract},
+    multiples::Field,
+};
 
 /// The prime.
 const P: Limbs = [u64::MAX, 0xffff_ffff, 0, 0xffff_ffff_0000_0001];
@@ -29,36 +32,10 @@ pub(super) struct Element(Limbs);
 
 impl Element {
     pub(super) const ZERO: Self = Self([0; 4]);
-    pub(super) const ONE: Self = Self([1, 0xffff_ffff_0000_0000, u64::MAX, 0xffff_fffe]);
 
     /// `None` where the number isn't below `p`.
     pub(super) fn new(limbs: Limbs) -> Option<Self> {
         (!at_least(&limbs, &P)).then(|| Self(limbs).times(&R2))
-    }
-
-    /// `self · other`.
-    #[inline]
-    pub(super) fn times(&self, other: &Self) -> Self {
-        let (a, b) = (&self.0, &other.0);
-        let mut t = [0; 5];
-        // One limb of `other` at a time; then as much of `p` that the least limb becomes zero and
-        // can be dropped. That is `t[0]` times, since `p` ends in 64 ones, and the limbs of `p` but
-        // the highest need no multiplication.
-        for &digit in b {
-            let mut carry = 0;
-            for (limb, &factor) in t.iter_mut().zip(a) {
-                (*limb, carry) = multiply_add(factor, digit, *limb, carry);
-            }
-            let (high, over) = add_limb(t[4], carry, false);
-            let m = t[0];
-            let (t1, c) = add_limb(t[1], m << 32, false);
-            let (t2, c) = add_limb(t[2], m >> 32, c);
-            let (low, up) = multiply_add(m, P[3], 0, 0);
-            let (t3, c) = add_limb(t[3], low, c);
-            let (t4, c) = add_limb(high, up, c);
-            t = [t1, t2, t3, t4, u64::from(over) + u64::from(c)];
-        }
-        Self::reduced([t[0], t[1], t[2], t[3]], t[4] != 0)
     }
 
     /// `self²`.
@@ -90,8 +67,43 @@ impl Element {
         Self::ZERO.minus(self)
     }
 
-    /// `1 / self`, and zero for zero: `self^(p − 2)` (Fermat).
-    pub(super) fn inverted(&self) -> Self {
+    /// What `limbs`, and `2^256` where there is `over`, is modulo `p`; less than `2p`.
+    #[inline]
+    fn reduced(limbs: Limbs, over: bool) -> Self {
+        let (less, borrow) = subtract(&limbs, &P);
+        Self(if over || !borrow { less } else { limbs })
+    }
+}
+
+impl Field for Element {
+    const ONE: Self = Self([1, 0xffff_ffff_0000_0000, u64::MAX, 0xffff_fffe]);
+
+    #[inline]
+    fn times(&self, other: &Self) -> Self {
+        let (a, b) = (&self.0, &other.0);
+        let mut t = [0; 5];
+        // One limb of `other` at a time; then as much of `p` that the least limb becomes zero and
+        // can be dropped. That is `t[0]` times, since `p` ends in 64 ones, and the limbs of `p` but
+        // the highest need no multiplication.
+        for &digit in b {
+            let mut carry = 0;
+            for (limb, &factor) in t.iter_mut().zip(a) {
+                (*limb, carry) = multiply_add(factor, digit, *limb, carry);
+            }
+            let (high, over) = add_limb(t[4], carry, false);
+            let m = t[0];
+            let (t1, c) = add_limb(t[1], m << 32, false);
+            let (t2, c) = add_limb(t[2], m >> 32, c);
+            let (low, up) = multiply_add(m, P[3], 0, 0);
+            let (t3, c) = add_limb(t[3], low, c);
+            let (t4, c) = add_limb(high, up, c);
+            t = [t1, t2, t3, t4, u64::from(over) + u64::from(c)];
+        }
+        Self::reduced([t[0], t[1], t[2], t[3]], t[4] != 0)
+    }
+
+    /// And zero for zero: `self^(p − 2)` (Fermat).
+    fn inverted(&self) -> Self {
         let exponent = [P[0] - 2, P[1], P[2], P[3]];
         let mut power = Self::ONE;
         for bit in (0..256).rev() {
@@ -101,13 +113,6 @@ impl Element {
             }
         }
         power
-    }
-
-    /// What `limbs`, and `2^256` where there is `over`, is modulo `p`; less than `2p`.
-    #[inline]
-    fn reduced(limbs: Limbs, over: bool) -> Self {
-        let (less, borrow) = subtract(&limbs, &P);
-        Self(if over || !borrow { less } else { limbs })
     }
 }
 
@@ -152,7 +157,7 @@ mod tests {
             let modulus = NonZero::new(number(P)).unwrap();
             let (x, y) = (Element::new(a).unwrap(), Element::new(b).unwrap());
             let (a, b) = (number(a), number(b));
-            let element = |n: U256| Element::new(crate::limbs::limbs(&n)).unwrap();
+            let element = |n: U256| Element::new(crate::signature::limbs::limbs(&n)).unwrap();
             prop_assert_eq!(x.times(&y), element(a.mul_mod(&b, &modulus)));
             prop_assert_eq!(x.squared(), element(a.mul_mod(&a, &modulus)));
             prop_assert_eq!(x.plus(&y), element(a.add_mod(&b, &modulus)));
@@ -164,7 +169,7 @@ mod tests {
         #[test]
         fn what_is_not_below_the_prime_is_no_element(n in 0u64..100) {
             let over = number(P).wrapping_add(&U256::from(n));
-            prop_assert_eq!(Element::new(crate::limbs::limbs(&over)), None);
+            prop_assert_eq!(Element::new(crate::signature::limbs::limbs(&over)), None);
         }
     }
 

@@ -1,8 +1,7 @@
 //! ECDSA over P-256 with SHA-256 by keys that are known beforehand (FIPS 186-5 §6.4.2).
 //!
-//! A verifier meets few keys and many tokens, so each key gets a table of its multiples, as the base
-//! point has one: `u1·G + u2·Q` is then a sum of 74 points from the tables, without the 256
-//! doublings of a key that nobody knew.
+//! `u1·G + u2·Q` is a sum of 74 points from two tables, without the 256 doublings of a key that nobody
+//! knew.
 
 mod field;
 
@@ -14,9 +13,9 @@ use aws_lc_rs::{
 };
 use crypto_bigint::{CheckedAdd as _, NonZero, Odd, U256};
 
-use crate::{
+use super::{
     limbs::limbs,
-    windows::{Digit, MULTIPLES, WINDOWS, digits, inverses},
+    multiples::{Field as _, Sum, Table},
 };
 use field::Element;
 
@@ -35,7 +34,7 @@ pub(crate) struct PublicKey {
     point: Affine,
     /// Its multiples, 148 KiB; making them takes one to three milliseconds, hence at first
     /// use.
-    table: OnceLock<Table>,
+    table: OnceLock<Table<Jacobian>>,
 }
 
 impl PublicKey {
@@ -56,7 +55,7 @@ impl PublicKey {
     /// Whether `signature`, `r` and `s` of 32 bytes each, is this key's over `message`. Takes time
     /// that depends on its arguments, all of which are public.
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        static BASE_TABLE: OnceLock<Table> = OnceLock::new();
+        static BASE_TABLE: OnceLock<Table<Jacobian>> = OnceLock::new();
         let Some((r, s)) = signature.split_at_checked(32) else {
             return false;
         };
@@ -71,9 +70,9 @@ impl PublicKey {
         let Some((u1, u2)) = shares(&hash, &r, &s) else {
             return false;
         };
-        let base = BASE_TABLE.get_or_init(|| Table::new(BASE));
-        let table = self.table.get_or_init(|| Table::new(self.point));
-        let mut sum = Sum::INFINITY;
+        let base = BASE_TABLE.get_or_init(|| Table::new(BASE.into()));
+        let table = self.table.get_or_init(|| Table::new(self.point.into()));
+        let mut sum = Jacobian::INFINITY;
         base.add_to(&mut sum, &u1);
         table.add_to(&mut sum, &u2);
         // The point's `x` modulo `n` is to be `r`: it is `r`, or `r + n` where that is below `p`.
@@ -107,40 +106,48 @@ impl Affine {
             y: Element::new(limbs(y))?,
         })
     }
-
-    fn negated(&self) -> Self {
-        Self {
-            x: self.x,
-            y: self.y.negated(),
-        }
-    }
 }
 
 /// A point as `X / Z²`, `Y / Z³` (Jacobian coordinates); at infinity where `Z` is zero.
 #[derive(Clone, Copy)]
-struct Sum {
+struct Jacobian {
     x: Element,
     y: Element,
     z: Element,
 }
 
-impl Sum {
+impl From<Affine> for Jacobian {
+    fn from(Affine { x, y }: Affine) -> Self {
+        let z = Element::ONE;
+        Self { x, y, z }
+    }
+}
+
+impl Jacobian {
     const INFINITY: Self = Self {
         x: Element::ONE,
         y: Element::ONE,
         z: Element::ZERO,
     };
 
-    fn of(point: &Affine) -> Self {
-        Self {
-            x: point.x,
-            y: point.y,
-            z: Element::ONE,
-        }
+    /// Whether this is a point with that `x`.
+    fn has_x(&self, x: &U256) -> bool {
+        let Some(x) = Element::new(limbs(x)) else {
+            return false;
+        };
+        self.z != Element::ZERO && x.times(&self.z.squared()) == self.x
+    }
+}
+
+impl Sum for Jacobian {
+    type Field = Element;
+    type Entry = Affine;
+
+    fn divisor(&self) -> Element {
+        self.z
     }
 
-    /// The point, of which `inverse` is `1 / Z`.
-    fn affine(&self, inverse: &Element) -> Affine {
+    fn entry(&self, inverse: &Element) -> Affine {
         let square = inverse.squared();
         Affine {
             x: self.x.times(&square),
@@ -148,10 +155,10 @@ impl Sum {
         }
     }
 
-    /// `self + point`: 8 multiplications and 3 squarings.
+    /// 8 multiplications and 3 squarings.
     fn add(&mut self, point: &Affine) {
         if self.z == Element::ZERO {
-            *self = Self::of(point);
+            *self = (*point).into();
             return;
         }
         let zz = self.z.squared();
@@ -178,7 +185,14 @@ impl Sum {
         };
     }
 
-    /// `2·self`. No point of the curve has `Y = 0`, since its order is odd.
+    fn subtract(&mut self, point: &Affine) {
+        self.add(&Affine {
+            x: point.x,
+            y: point.y.negated(),
+        });
+    }
+
+    /// 4 multiplications and 4 squarings. No point of the curve has `Y = 0`, since its order is odd.
     fn doubled(&self) -> Self {
         let zz = self.z.squared();
         let yy = self.y.squared();
@@ -188,58 +202,14 @@ impl Sum {
         let m = self.x.minus(&zz).times(&self.x.plus(&zz));
         let m = m.plus(&m).plus(&m);
         let x = m.squared().minus(&four).minus(&four);
-        let yyyy = yy.squared().plus(&yy.squared());
-        let eight = yyyy.plus(&yyyy).plus(&yyyy.plus(&yyyy));
+        let yyyy = yy.squared();
+        let two = yyyy.plus(&yyyy);
+        let eight = two.plus(&two).plus(&two.plus(&two));
         let yz = self.y.times(&self.z);
         Self {
             x,
             y: m.times(&four.minus(&x)).minus(&eight),
             z: yz.plus(&yz),
-        }
-    }
-
-    /// Whether this is a point with that `x`.
-    fn has_x(&self, x: &U256) -> bool {
-        let Some(x) = Element::new(limbs(x)) else {
-            return false;
-        };
-        self.z != Element::ZERO && x.times(&self.z.squared()) == self.x
-    }
-}
-
-/// The multiples of a point that sums are made of.
-struct Table(Box<[Affine]>);
-
-impl Table {
-    fn new(point: Affine) -> Self {
-        let mut multiples = Vec::with_capacity(WINDOWS * MULTIPLES);
-        let mut first = Sum::of(&point);
-        for _ in 0..WINDOWS {
-            let by = first.affine(&first.z.inverted());
-            let mut next = first;
-            for _ in 0..MULTIPLES {
-                multiples.push(next);
-                first = next;
-                next.add(&by);
-            }
-            // 64 times it, and twice that.
-            first = first.doubled();
-        }
-        // None is at infinity: none is a multiple of the order, which is prime.
-        let divisors: Vec<Element> = multiples.iter().map(|sum| sum.z).collect();
-        let inverses = inverses(&divisors, Element::ONE, Element::times, Element::inverted);
-        let points = multiples.iter().zip(&inverses);
-        Self(points.map(|(sum, z)| sum.affine(z)).collect())
-    }
-
-    /// Adds `scalar` times the point.
-    fn add_to(&self, sum: &mut Sum, scalar: &U256) {
-        for (digit, points) in digits(&limbs(scalar)).zip(self.0.chunks_exact(MULTIPLES)) {
-            match digit {
-                Digit::Zero => {}
-                Digit::Add(at) => sum.add(&points[at]),
-                Digit::Subtract(at) => sum.add(&points[at].negated()),
-            }
         }
     }
 }

@@ -3,10 +3,10 @@
 use crypto_bigint::U256;
 
 /// Least limb first.
-pub(crate) type Limbs = [u64; 4];
+pub(super) type Limbs = [u64; 4];
 
 /// The limbs of a number.
-pub(crate) fn limbs(n: &U256) -> Limbs {
+pub(super) fn limbs(n: &U256) -> Limbs {
     let bytes = n.to_le_bytes();
     let bytes: &[u8] = bytes.as_ref();
     let mut limbs = [0; 4];
@@ -17,13 +17,13 @@ pub(crate) fn limbs(n: &U256) -> Limbs {
 }
 
 /// Whether `a ≥ b`.
-pub(crate) fn at_least(a: &Limbs, b: &Limbs) -> bool {
+pub(super) fn at_least(a: &Limbs, b: &Limbs) -> bool {
     !subtract(a, b).1
 }
 
 /// `a + b` and whether it passes 256 bits.
 #[inline]
-pub(crate) fn add(a: &Limbs, b: &Limbs) -> (Limbs, bool) {
+pub(super) fn add(a: &Limbs, b: &Limbs) -> (Limbs, bool) {
     let (mut sum, mut carry) = ([0; 4], false);
     for (out, (&a, &b)) in sum.iter_mut().zip(a.iter().zip(b)) {
         (*out, carry) = add_limb(a, b, carry);
@@ -33,7 +33,7 @@ pub(crate) fn add(a: &Limbs, b: &Limbs) -> (Limbs, bool) {
 
 /// `a − b` and whether it is below zero, in which case it is `2^256` more.
 #[inline]
-pub(crate) fn subtract(a: &Limbs, b: &Limbs) -> (Limbs, bool) {
+pub(super) fn subtract(a: &Limbs, b: &Limbs) -> (Limbs, bool) {
     let (mut difference, mut borrow) = ([0; 4], false);
     for (out, (&a, &b)) in difference.iter_mut().zip(a.iter().zip(b)) {
         let (first, under) = a.overflowing_sub(b);
@@ -45,7 +45,7 @@ pub(crate) fn subtract(a: &Limbs, b: &Limbs) -> (Limbs, bool) {
 
 /// `a + b + carry`, and whether it passes 64 bits.
 #[inline]
-pub(crate) fn add_limb(a: u64, b: u64, carry: bool) -> (u64, bool) {
+pub(super) fn add_limb(a: u64, b: u64, carry: bool) -> (u64, bool) {
     let (first, over) = a.overflowing_add(b);
     let (second, again) = first.overflowing_add(u64::from(carry));
     (second, over || again)
@@ -53,7 +53,7 @@ pub(crate) fn add_limb(a: u64, b: u64, carry: bool) -> (u64, bool) {
 
 /// `a · b + c + d`, which fits 128 bits, as its lower and upper half.
 #[inline]
-pub(crate) fn multiply_add(a: u64, b: u64, c: u64, d: u64) -> (u64, u64) {
+pub(super) fn multiply_add(a: u64, b: u64, c: u64, d: u64) -> (u64, u64) {
     let wide = u128::from(a) * u128::from(b) + u128::from(c) + u128::from(d);
     (wide as u64, (wide >> 64) as u64)
 }
