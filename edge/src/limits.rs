@@ -18,8 +18,8 @@ pub struct Limits {
     /// From a connection's or request's first byte to its complete head: slowloris. 10 s.
     #[serde(with = "units::duration")]
     pub header: Duration,
-    /// A connection on which no request is under way is closed after this. 60 s (HTTP/3: at most
-    /// 30 s, since an idle QUIC connection costs more memory).
+    /// A connection on which no request is under way is closed after this, whatever pings it gets.
+    /// 60 s (HTTP/3 without pings: at most 30 s, since an idle QUIC connection costs more memory).
     #[serde(with = "units::duration")]
     pub idle: Duration,
     /// A request body or response on which the client makes no progress at all for this long is
